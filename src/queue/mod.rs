@@ -1,0 +1,226 @@
+//! The bounded queue between the host's threads and the worker: many threads push lines, one consumer drains them.
+//!
+//! # Shape
+//! The memory is cut into *shards*, each a ring of 64-byte cells. A thread sticks to one shard and moves to the next
+//! only when its own is contended or full, so that a push touches cache lines that other running threads leave alone.
+//!
+//! A push *claims* a run of cells with one compare-and-swap on the shard's tail word, copies the line into them, and
+//! publishes it by storing the line's *mark* into the first cell's slot of a separate mark array. Nothing is held
+//! between the claim and the mark: a thread that is preempted, or dies, in between hides its own line and nothing
+//! else, because the consumer steps over cells without a mark (a *gap*) and looks at them again later.
+//!
+//! # Order
+//! Lines of one thread come out in the order they were pushed:
+//! - within a shard the consumer goes by position, and before it takes a line that lies behind a gap, it looks at the
+//!   gap again: whatever the same thread pushed earlier is visible by then;
+//! - a line that a thread pushes after moving to another shard carries a *link* to where the thread was before, and the
+//!   consumer first drains that shard up to there.
+//!
+//! # Cost
+//! No allocation, lock or system call in `push`; one uncontended read-modify-write. The memory is bounded, faulted in
+//! by `Queue::new`, and independent of the number of threads.
+//!
+//! The claim-then-publish ring follows D. Vyukov's bounded MPMC queue (1024cores.net) and the reserve/commit pair of
+//! Linux's ring buffer for perf and BPF; marks kept apart from the data are what allows stepping over a gap.
+
+mod affinity;
+mod consumer;
+mod memory;
+mod shard;
+mod sync;
+
+pub use affinity::Affinity;
+pub use consumer::{Consumer, Drain, Line, Visit};
+
+use memory::Memory;
+use shard::{Claim, Shard};
+use std::io;
+use sync::{AtomicU64, Ordering};
+
+/// Bytes of one cell: a cache line, so that two threads' lines never share one.
+pub const CELL_BYTES: usize = 64;
+
+/// A client id given apart is kept up to this length; longer ones are cut there, which leaves them over the limit of
+/// 128 bytes and hence malformed, whatever follows.
+pub const CLIENT_KEPT: usize = 129;
+
+/// How the queue is cut, from its bound in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Number of rings.
+    pub shards: usize,
+    /// Cells of each ring, a power of two.
+    pub cells: usize,
+}
+
+impl Layout {
+    /// Bytes that one cell costs, its mark included.
+    const CELL_COST: usize = CELL_BYTES + 4;
+    /// A shard's line counter has 23 bits, and a shard holds at most one line per cell.
+    const MOST_CELLS: usize = 1 << 22;
+
+    /// Cuts `bytes` into about `wanted` shards, each able to hold a line of `max_line` bytes; `None` if not even one fits.
+    ///
+    /// Rings are powers of two; their number is free, so that little of `bytes` is left over.
+    pub fn new(bytes: usize, max_line: usize, wanted: usize) -> Option<Layout> {
+        let total = bytes / Self::CELL_COST;
+        let fewest = shard::cells_of(max_line + shard::LINK_BYTES).next_power_of_two();
+        if fewest > total || fewest > Self::MOST_CELLS {
+            return None;
+        }
+        let mut cells = Self::MOST_CELLS;
+        while cells > fewest && total / cells < wanted.max(1) {
+            cells /= 2;
+        }
+        Some(Layout { shards: (total / cells).max(1), cells })
+    }
+
+    /// The least number of bytes with which a line of `max_line` bytes can be held.
+    pub fn least_bytes(max_line: usize) -> usize {
+        shard::cells_of(max_line + shard::LINK_BYTES).next_power_of_two() * Self::CELL_COST
+    }
+}
+
+/// Why a push was refused. The refusal is counted here, except for `Closed`, which submits nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// No shard had room for the line.
+    Full,
+    /// Longer than the queue's limit.
+    TooLong,
+    /// The queue takes no more lines.
+    Closed,
+}
+
+/// What went in, in lines, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Every line pushed or refused.
+    pub submitted: u64,
+    /// Lines that lie in the queue and were not yet taken by the consumer, relative to the `taken` given.
+    pub waiting: u64,
+    /// Refused because no shard had room.
+    pub full: u64,
+    /// Refused for their length.
+    pub too_long: u64,
+}
+
+/// Counters of refused lines: contended only when lines are being refused.
+#[derive(Default)]
+#[repr(align(128))]
+struct Refused {
+    submitted: AtomicU64,
+    full: AtomicU64,
+    too_long: AtomicU64,
+}
+
+/// The queue. See the module's text.
+pub struct Queue {
+    // The models keep each thread's affinity themselves.
+    #[cfg_attr(loom, allow(dead_code))]
+    id: u64,
+    max_line: usize,
+    shards: Box<[Shard]>,
+    refused: Refused,
+}
+
+impl Queue {
+    /// Maps and faults in the memory. `id` tells this queue from every other in the process, for the threads' memory
+    /// of where they pushed last.
+    ///
+    /// # Errors
+    /// The system's, when the memory is not to be had.
+    pub fn new(id: u64, layout: Layout, max_line: usize) -> io::Result<Queue> {
+        let shards = (0..layout.shards)
+            .map(|_| Memory::new(layout.cells).map(Shard::new))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Queue { id, max_line, shards: shards.into_boxed_slice(), refused: Refused::default() })
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Copies a line in. With a `client`, the line is that client's whole; without, the client is the line's first word.
+    ///
+    /// # Errors
+    /// [`PushError`]; the line is then not in the queue.
+    #[cfg(not(loom))]
+    #[inline]
+    pub fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
+        affinity::with(self.id, |affinity| self.push_from(affinity, client, line))
+    }
+
+    /// [`Queue::push`] for a thread whose affinity the caller keeps.
+    ///
+    /// # Errors
+    /// [`PushError`]; the line is then not in the queue.
+    #[inline]
+    pub fn push_from(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
+        let length = client.map_or(0, |client| client.len() + 1) + line.len();
+        if length > self.max_line {
+            return Err(self.refuse(PushError::TooLong));
+        }
+        let shards = self.shards.len();
+        let mut index = affinity.shard(shards);
+        // Refused only when every shard was full in turn. One where other threads were claiming does not count: its
+        // room is not known, and their lines went in, so the queue gets on whoever waits here.
+        let mut full = 0;
+        while full < shards {
+            let link = affinity.link_for(index);
+            match self.shards[index].push(client, line, link) {
+                Claim::Done(end) => {
+                    affinity.moved_to(index, end);
+                    return Ok(());
+                }
+                Claim::Closed => return Err(PushError::Closed),
+                Claim::Full => full += 1,
+                Claim::Contended => full = 0,
+            }
+            index = if index + 1 == shards { 0 } else { index + 1 };
+        }
+        Err(self.refuse(PushError::Full))
+    }
+
+    #[cold]
+    fn refuse(&self, why: PushError) -> PushError {
+        if self.shards[0].is_closed() {
+            return PushError::Closed;
+        }
+        let term = if why == PushError::Full { &self.refused.full } else { &self.refused.too_long };
+        self.refused.submitted.fetch_add(1, Ordering::Relaxed);
+        // Release: a reader that sees the term sees the line in `submitted` as well, so the balance never goes negative.
+        term.fetch_add(1, Ordering::Release);
+        why
+    }
+
+    /// Takes no more lines from now on. A push that has claimed its place before this still completes.
+    pub fn close(&self) {
+        for shard in &self.shards {
+            shard.close();
+        }
+    }
+
+    /// What went in. `taken` is the number of lines that the consumer had taken from each shard
+    /// ([`Consumer::taken`]), as one consistent picture of it.
+    ///
+    /// Terms are read before the total that contains them, so that `submitted` is never the smaller.
+    pub fn pushed(&self, taken: &[u64]) -> Pushed {
+        let mut sum = Pushed {
+            full: self.refused.full.load(Ordering::Acquire),
+            too_long: self.refused.too_long.load(Ordering::Acquire),
+            ..Pushed::default()
+        };
+        for (shard, &taken) in self.shards.iter().zip(taken) {
+            let waiting = shard.pushed_since(taken);
+            sum.waiting += waiting;
+            sum.submitted += taken + waiting;
+        }
+        sum.submitted += self.refused.submitted.load(Ordering::Relaxed);
+        sum
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

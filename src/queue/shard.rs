@@ -1,0 +1,314 @@
+//! One ring: how a line's place is claimed, and how it is marked as there.
+
+use super::affinity::Link;
+use super::memory::Memory;
+use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::{CELL_BYTES, CLIENT_KEPT};
+
+/// Bytes in front of a line that carries a link.
+pub const LINK_BYTES: usize = 16;
+
+/// Cells that `bytes` bytes take; a line takes at least one, so that it has a slot for its mark.
+#[inline]
+pub const fn cells_of(bytes: usize) -> usize {
+    if bytes == 0 { 1 } else { bytes.div_ceil(CELL_BYTES) }
+}
+
+/// The tail word: where the next claim starts, how many lines were claimed, and whether claims are still taken.
+/// All three change in one compare-and-swap, which is why the count of lines costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Tail(u64);
+
+/// Positions count cells from the start and wrap after 2^40 of them (70 TB); all use of them is by distance.
+const POSITION_BITS: u32 = 40;
+const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
+/// The line count wraps after 8,388,608; a shard holds at most half of that.
+const COUNT_MASK: u64 = (1 << 23) - 1;
+const CLOSED: u64 = 1 << 63;
+
+impl Tail {
+    #[inline]
+    fn position(self) -> u64 {
+        self.0 & POSITION_MASK
+    }
+
+    fn count(self) -> u64 {
+        (self.0 >> POSITION_BITS) & COUNT_MASK
+    }
+
+    #[inline]
+    fn claimed(self, cells: usize) -> Tail {
+        let count = (self.count() + 1) & COUNT_MASK;
+        Tail(count << POSITION_BITS | advance(self.position(), cells))
+    }
+}
+
+/// The position `cells` behind `position`.
+#[inline]
+pub fn advance(position: u64, cells: usize) -> u64 {
+    (position + cells as u64) & POSITION_MASK
+}
+
+/// Cells from `from` to `to`.
+#[inline]
+pub fn distance(from: u64, to: u64) -> u64 {
+    to.wrapping_sub(from) & POSITION_MASK
+}
+
+/// What is published about a line: its length and shape. Zero is "nothing here yet".
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mark(u32);
+
+impl Mark {
+    const PUBLISHED: u32 = 1 << 31;
+    const LINKED: u32 = 1 << 30;
+    const CLIENT_SHIFT: u32 = 22;
+    const LENGTH_MASK: u32 = (1 << Self::CLIENT_SHIFT) - 1;
+
+    /// `client` is the length of a client id given apart; `length` all bytes but the link's.
+    #[inline]
+    fn new(client: Option<usize>, length: usize, linked: bool) -> Mark {
+        let client = client.map_or(0, |length| length as u32 + 1);
+        Mark(Self::PUBLISHED | if linked { Self::LINKED } else { 0 } | client << Self::CLIENT_SHIFT | length as u32)
+    }
+
+    #[inline]
+    fn is_published(self) -> bool {
+        self.0 & Self::PUBLISHED != 0
+    }
+
+    #[inline]
+    pub fn is_linked(self) -> bool {
+        self.0 & Self::LINKED != 0
+    }
+
+    #[inline]
+    pub fn client(self) -> Option<usize> {
+        let client = (self.0 & !(Self::PUBLISHED | Self::LINKED)) >> Self::CLIENT_SHIFT;
+        (client as usize).checked_sub(1)
+    }
+
+    #[inline]
+    pub fn length(self) -> usize {
+        (self.0 & Self::LENGTH_MASK) as usize
+    }
+
+    #[inline]
+    pub fn cells(self) -> usize {
+        cells_of(self.length() + if self.is_linked() { LINK_BYTES } else { 0 })
+    }
+}
+
+/// How a push to one shard ended.
+pub enum Claim {
+    /// The line is in; its last cell ends at this position.
+    Done(u64),
+    /// Not enough free cells.
+    Full,
+    /// Other threads were claiming at the same moment.
+    Contended,
+    /// No more lines are taken.
+    Closed,
+}
+
+/// A value on cache lines of its own: two, because processors fetch them in pairs.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// One ring. Producers write `tail` and the marks they have claimed; the consumer writes `head` and clears marks.
+pub struct Shard {
+    tail: Apart<AtomicU64>,
+    head: Apart<AtomicU64>,
+    marks: Box<[AtomicU32]>,
+    memory: Memory,
+}
+
+impl Shard {
+    pub fn new(memory: Memory) -> Shard {
+        // Written one by one, which faults them in as well.
+        let marks = (0..memory.cells()).map(|_| AtomicU32::new(0)).collect();
+        Shard { tail: Apart(AtomicU64::new(0)), head: Apart(AtomicU64::new(0)), marks, memory }
+    }
+
+    /// Attempts on one shard before the next is tried.
+    const ATTEMPTS: usize = 2;
+
+    #[inline]
+    pub fn push(&self, client: Option<&[u8]>, line: &[u8], link: Option<Link>) -> Claim {
+        let client = client.map(|id| &id[..id.len().min(CLIENT_KEPT)]);
+        let mark = Mark::new(client.map(<[u8]>::len), client.map_or(0, <[u8]>::len) + line.len(), link.is_some());
+        match self.claim(mark.cells()) {
+            Ok(start) => {
+                self.publish(start, mark, client, line, link);
+                Claim::Done(advance(start, mark.cells()))
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    /// Claims a run of `cells` cells and counts the line. Gives the run's start, or what [`Shard::push`] ends with.
+    #[inline]
+    fn claim(&self, cells: usize) -> Result<u64, Claim> {
+        let mut tail = Tail(self.tail.0.load(Ordering::Relaxed));
+        let mut attempts = 0;
+        loop {
+            if tail.0 & CLOSED != 0 {
+                return Err(Claim::Closed);
+            }
+            // Acquire: the consumer is done with the cells it gave back with this head.
+            let head = self.head.0.load(Ordering::Acquire);
+            let used = distance(head, tail.position()) as usize;
+            if used + cells > self.marks.len() {
+                // An old tail beside a new head gives a distance beyond the ring.
+                return Err(if used > self.marks.len() { Claim::Contended } else { Claim::Full });
+            }
+            // Acquire and release: a consumer that reads this tail sees all that this thread, and those whose claims
+            // lie before, did before their claims. `Consumer::look` promises it.
+            match self.tail.0.compare_exchange(tail.0, tail.claimed(cells).0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(tail.position()),
+                Err(now) => tail = Tail(now),
+            }
+            attempts += 1;
+            if attempts == Self::ATTEMPTS {
+                return Err(Claim::Contended);
+            }
+        }
+    }
+
+    /// Copies the line into the cells claimed from `start` on, and marks it as there.
+    #[inline]
+    fn publish(&self, start: u64, mark: Mark, client: Option<&[u8]>, line: &[u8], link: Option<Link>) {
+        let ring = self.marks.len() * CELL_BYTES;
+        let slot = self.slot(start);
+        let mut offset = slot * CELL_BYTES;
+        let mut put = |bytes: &[u8]| {
+            // SAFETY: the cells from `start` were claimed by this thread alone, and they cover all of `bytes`; the
+            // consumer does not read them before the mark is stored.
+            unsafe { self.memory.write(offset, bytes) };
+            offset = (offset + bytes.len()) & (ring - 1);
+        };
+        if let Some(link) = link {
+            put(&u64::from(link.shard).to_le_bytes());
+            put(&link.position.to_le_bytes());
+        }
+        if let Some(client) = client {
+            put(client);
+        }
+        put(line);
+        // Release: whoever sees the mark sees the bytes.
+        self.marks[slot].store(mark.0, Ordering::Release);
+    }
+
+    pub fn close(&self) {
+        self.tail.0.fetch_or(CLOSED, Ordering::Relaxed);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.tail.0.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    /// Lines claimed since the consumer's count stood at `taken`.
+    pub fn pushed_since(&self, taken: u64) -> u64 {
+        Tail(self.tail.0.load(Ordering::Acquire)).count().wrapping_sub(taken) & COUNT_MASK
+    }
+
+    #[inline]
+    fn slot(&self, position: u64) -> usize {
+        position as usize & (self.marks.len() - 1)
+    }
+}
+
+/// The consumer's half: to be called by the queue's one consumer only.
+impl Shard {
+    /// Where claims end now.
+    pub fn tail(&self) -> u64 {
+        // Acquire: the world is then no older than the claims. Their bytes come with their marks.
+        Tail(self.tail.0.load(Ordering::Acquire)).position()
+    }
+
+    pub fn cells(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// The mark of the line that starts at `position`, if one does and it is there.
+    #[inline]
+    pub fn mark(&self, position: u64) -> Option<Mark> {
+        // Acquire: the bytes under the mark are visible.
+        let mark = Mark(self.marks[self.slot(position)].load(Ordering::Acquire));
+        mark.is_published().then_some(mark)
+    }
+
+    /// The link in front of a linked line.
+    ///
+    /// # Safety
+    /// `mark` was read at `position` and the line was not taken yet.
+    pub unsafe fn link(&self, position: u64, scratch: &mut Vec<u8>) -> Link {
+        let (mut shard, mut behind) = ([0; 8], [0; 8]);
+        // SAFETY: the line is published and linked, so its first bytes are the link; it was not given back.
+        let bytes = unsafe { self.memory.read(self.slot(position) * CELL_BYTES, LINK_BYTES, scratch) };
+        shard.copy_from_slice(&bytes[..8]);
+        behind.copy_from_slice(&bytes[8..]);
+        Link { shard: u64::from_le_bytes(shard) as u32, position: u64::from_le_bytes(behind) }
+    }
+
+    /// The line's bytes, the client's id in front when it was given apart.
+    ///
+    /// # Safety
+    /// `mark` was read at `position` and the line was not taken yet.
+    #[inline]
+    pub unsafe fn bytes<'a>(&'a self, position: u64, mark: Mark, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        let ring = self.marks.len() * CELL_BYTES;
+        let skip = if mark.is_linked() { LINK_BYTES } else { 0 };
+        let offset = (self.slot(position) * CELL_BYTES + skip) & (ring - 1);
+        // SAFETY: published and not given back, by the caller's word.
+        unsafe { self.memory.read(offset, mark.length(), scratch) }
+    }
+
+    /// Forgets the line at `position`. Its cells stay occupied until [`Shard::give_back`].
+    #[inline]
+    pub fn take(&self, position: u64) {
+        // Relaxed: the store reaches the producers with the head that gives the cells back.
+        self.marks[self.slot(position)].store(0, Ordering::Relaxed);
+    }
+
+    /// Everything before `head` was taken; producers may use the cells.
+    pub fn give_back(&self, head: u64) {
+        self.head.0.store(head, Ordering::Release);
+    }
+}
+
+/// A push that stands still between its claim and its mark.
+#[cfg(test)]
+pub struct Stalled {
+    start: u64,
+    mark: Mark,
+    line: Vec<u8>,
+    link: Option<Link>,
+}
+
+/// What the tests need to stand in for a preempted thread, and for a shard that has been in use for years.
+#[cfg(test)]
+impl Shard {
+    /// Continues as if `lines` lines had gone through, and the next cell were `position`.
+    pub fn begin_at(&self, position: u64, lines: u64) {
+        self.tail.0.store((lines & COUNT_MASK) << POSITION_BITS | position & POSITION_MASK, Ordering::Relaxed);
+        self.head.0.store(position & POSITION_MASK, Ordering::Relaxed);
+    }
+
+    /// [`Shard::push`] up to the claim.
+    pub fn claim_only(&self, line: &[u8], link: Option<Link>) -> Result<(Stalled, u64), Claim> {
+        let mark = Mark::new(None, line.len(), link.is_some());
+        let start = self.claim(mark.cells())?;
+        Ok((Stalled { start, mark, line: line.to_vec(), link }, advance(start, mark.cells())))
+    }
+
+    /// The rest of it.
+    pub fn finish(&self, stalled: Stalled) {
+        self.publish(stalled.start, stalled.mark, None, &stalled.line, stalled.link);
+    }
+
+    /// Cells that no claim can have now.
+    pub fn used(&self) -> usize {
+        distance(self.head.0.load(Ordering::Relaxed), self.tail()) as usize
+    }
+}

@@ -1,0 +1,159 @@
+//! From a client's id to its topic and its account: the table that submit's `tel_wants` and the worker read, and the
+//! reload swaps whole.
+
+use crate::clients::{Client, ClientList, ClientTable};
+use crate::stats::{ClientCounters, ClientStats};
+use arc_swap::{ArcSwap, Guard};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A client that is or was listed: its account outlives its entry in the list, so that lines under way still have one.
+pub struct Account {
+    /// The client's id.
+    pub id: String,
+    /// A small number of its own, for the worker's tables.
+    pub slot: usize,
+    /// Its lines.
+    pub counters: ClientCounters,
+    withdrawn: AtomicBool,
+}
+
+impl Account {
+    /// The client is no longer listed: nothing more may be handed over for it.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
+    }
+
+    /// An account outside of any table, for tests of what lies behind routing.
+    #[cfg(test)]
+    pub fn of(id: &str, slot: usize) -> Arc<Account> {
+        Arc::new(Account { id: id.into(), slot, counters: ClientCounters::default(), withdrawn: AtomicBool::new(false) })
+    }
+}
+
+/// An entry of the table: what the list says of a client, and its account.
+pub struct Route {
+    /// Where its lines go, and how many of them.
+    pub client: Client,
+    /// Its account.
+    pub account: Arc<Account>,
+}
+
+/// The table that is swapped.
+pub type RouteTable = ClientTable<Arc<Route>>;
+
+/// All routes, and the accounts behind them.
+pub struct Routes {
+    table: ArcSwap<RouteTable>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    accounts: HashMap<String, Arc<Account>>,
+    slots: usize,
+    /// The table before, so that whoever reloads frees it, and not the worker in the middle of its work.
+    previous: Option<Arc<RouteTable>>,
+}
+
+impl Routes {
+    /// No clients yet.
+    pub fn new() -> Routes {
+        let empty = ClientTable::new(ClientList::default(), |_| unreachable_entry());
+        Routes { table: ArcSwap::from_pointee(empty), kept: Mutex::new(Kept::default()) }
+    }
+
+    /// Swaps the whole table for that of `list`.
+    pub fn replace(&self, list: ClientList) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = ClientTable::new(list, |client| {
+            let account = kept.account(&client.id);
+            Arc::new(Route { client, account })
+        });
+        // An account that never had a line and is not listed any more is forgotten.
+        kept.accounts.retain(|id, account| table.get(id.as_bytes()).is_some() || account.counters.routed.get() > 0);
+        let table = Arc::new(table);
+        let old = self.table.swap(Arc::clone(&table));
+        // After the swap, so that a route found in the table is never withdrawn by a list older than it.
+        for account in kept.accounts.values() {
+            account.withdrawn.store(table.get(account.id.as_bytes()).is_none(), Ordering::Release);
+        }
+        kept.previous = Some(old);
+    }
+
+    /// The table now.
+    pub fn table(&self) -> Guard<Arc<RouteTable>> {
+        self.table.load()
+    }
+
+    /// The table now, to keep.
+    pub fn table_to_keep(&self) -> Arc<RouteTable> {
+        self.table.load_full()
+    }
+
+    /// Whether `id` is listed now. Wait-free but for the first threads' registration with the swap.
+    #[inline]
+    pub fn wants(&self, id: &[u8]) -> bool {
+        self.table.load().get(id).is_some()
+    }
+
+    /// Every account, listed or not, sorted by id.
+    pub fn accounts(&self) -> Vec<(String, ClientStats)> {
+        let accounts: Vec<Arc<Account>> = {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.accounts.values().cloned().collect()
+        };
+        let mut read: Vec<_> =
+            accounts.iter().map(|account| (account.id.clone(), account.counters.read())).collect();
+        read.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        read
+    }
+}
+
+impl Kept {
+    fn account(&mut self, id: &str) -> Arc<Account> {
+        if let Some(account) = self.accounts.get(id) {
+            return Arc::clone(account);
+        }
+        let account = Arc::new(Account {
+            id: id.to_owned(),
+            slot: self.slots,
+            counters: ClientCounters::default(),
+            withdrawn: AtomicBool::new(false),
+        });
+        self.slots += 1;
+        self.accounts.insert(id.to_owned(), Arc::clone(&account));
+        account
+    }
+}
+
+/// An empty list has no entry to make.
+fn unreachable_entry<T>() -> T {
+    unreachable!("an empty client list has no entries")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(ids: &[&str]) -> ClientList {
+        let entries: Vec<String> = ids.iter().map(|id| format!(r#"{{"id": "{id}"}}"#)).collect();
+        ClientList::from_json(format!(r#"{{"clients": [{}]}}"#, entries.join(",")).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_account_outlives_its_entry_if_it_had_lines() {
+        let routes = Routes::new();
+        routes.replace(list(&["used", "idle"]));
+        let account = Arc::clone(&routes.table().get(b"used").unwrap().account);
+        account.counters.routed.add(1);
+        routes.replace(list(&["new"]));
+        assert!(account.is_withdrawn() && !routes.wants(b"used") && routes.wants(b"new"));
+        let ids: Vec<String> = routes.accounts().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, ["new", "used"]);
+        routes.replace(list(&["used"]));
+        assert!(!account.is_withdrawn());
+        assert!(Arc::ptr_eq(&account, &routes.table().get(b"used").unwrap().account));
+    }
+}

@@ -1,0 +1,341 @@
+//! librdkafka, wrapped so that what is left above is safe: one client, its topics, hand-over and reports.
+
+use crate::config::kafka::is_secret;
+use crate::config::KafkaConfig;
+use crate::error::{Error, Result};
+use crate::log::{Level, Log};
+use rdkafka::bindings as ffi;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr, RDKafkaType};
+use std::collections::HashMap;
+use std::ffi::{c_char, c_void, CStr, CString};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::Arc;
+
+/// Nothing is asked of the context: events are read from the queue.
+struct Context;
+impl ClientContext for Context {}
+
+/// What a report says of one line.
+pub struct LineReport {
+    /// The number its batch was handed over under.
+    pub batch: u32,
+    /// Where the line's value is, as it was handed over.
+    pub value: *const u8,
+    /// Bytes of the value.
+    pub bytes: usize,
+    /// Why it was not written; `None` if it was.
+    pub error: Option<RDKafkaErrorCode>,
+}
+
+/// One client of librdkafka. Its threads end with it.
+pub struct Engine {
+    // Field order is drop order: topics are released before the client, and what they point to after it.
+    topics: HashMap<Arc<str>, Topic>,
+    client: Client<Context>,
+    queue: *mut ffi::rd_kafka_queue_t,
+    partitions: Vec<Arc<AtomicI32>>,
+    log: Log,
+    config: Arc<KafkaConfig>,
+    scratch: Vec<RDKafkaMessage>,
+}
+
+// SAFETY: librdkafka's handles may be used from any thread (its INTRODUCTION.md); `Engine` has one owner at a time, and
+// the scratch messages are used within one call.
+unsafe impl Send for Engine {}
+
+struct Topic {
+    handle: *mut ffi::rd_kafka_topic_t,
+    /// Number of partitions; 0 until the engine's first look at the topic's metadata.
+    partitions: Arc<AtomicI32>,
+    hand_overs: u32,
+}
+
+/// One in so many hand-overs of a topic asks the engine for the number of partitions again: they may grow.
+const LOOK_EVERY: u32 = 64;
+/// No partition chosen: the engine asks `choose_partition` for each line.
+const UNASSIGNED: i32 = -1;
+
+impl Engine {
+    /// A client of `config`, talking to `servers` (none: it connects nowhere).
+    ///
+    /// # Errors
+    /// `Setting` for a property the engine does not take, `Start` with its text if it does not start with all of them.
+    pub fn new(config: &Arc<KafkaConfig>, servers: Option<&str>, log: &Log) -> Result<Engine, Refusal> {
+        let mut client_config = ClientConfig::new();
+        client_config.set_log_level(log_level(config));
+        client_config.extend(config.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+        client_config.remove("bootstrap.servers");
+        if let Some(servers) = servers {
+            client_config.set("bootstrap.servers", servers);
+        }
+        client_config.set("allow.auto.create.topics", "false");
+        let native = native_config(config, &client_config)?;
+        // SAFETY: a configuration not yet given to a client. Reports and errors come as events on the main queue.
+        unsafe {
+            ffi::rd_kafka_conf_set_events(native.ptr(), ffi::RD_KAFKA_EVENT_DR | ffi::RD_KAFKA_EVENT_ERROR);
+        }
+        let client = Client::new(&client_config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context)
+            .map_err(|error| Refusal::Start(config.secrets.redact(&reason(&error))))?;
+        // SAFETY: the client lives; the reference to its queue is given back in `drop`.
+        let queue = unsafe { ffi::rd_kafka_queue_get_main(client.native_ptr()) };
+        Ok(Engine {
+            topics: HashMap::new(),
+            client,
+            queue,
+            partitions: Vec::new(),
+            log: log.clone(),
+            config: Arc::clone(config),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Whether the topic was used before.
+    pub fn knows(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// Hands over `values`, which stay where they are until each was reported; all go to one partition, the `turn`th
+    /// modulo their number. `refused` gets the index and reason of each that the engine did not take.
+    ///
+    /// # Safety
+    /// Every value stays unchanged in memory until it is reported, or refused here, or the engine was dropped.
+    pub unsafe fn hand_over<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        batch: u32,
+        turn: u32,
+        values: impl Iterator<Item = &'a [u8]>,
+        mut refused: impl FnMut(usize, RDKafkaErrorCode),
+    ) {
+        let opaque = opaque_of(batch, turn);
+        self.scratch.clear();
+        self.scratch.extend(values.map(|value| message(value, opaque)));
+        let Some(topic) = self.topic(topic) else {
+            (0..self.scratch.len()).for_each(|index| refused(index, RDKafkaErrorCode::InvalidTopic));
+            return;
+        };
+        let known = topic.partitions.load(Ordering::Relaxed);
+        let look = topic.hand_overs % LOOK_EVERY == 0;
+        topic.hand_overs = topic.hand_overs.wrapping_add(1);
+        let partition = if known > 0 && !look { chosen(turn, known) } else { UNASSIGNED };
+        let handle = topic.handle;
+        // SAFETY: the handle lives as long as the engine; the messages are a valid array, which the call reads and
+        // whose `err` fields it writes; without flags the payload is neither copied nor freed, and the caller keeps it.
+        let taken = unsafe {
+            ffi::rd_kafka_produce_batch(handle, partition, 0, self.scratch.as_mut_ptr(), self.scratch.len() as i32)
+        };
+        if taken as usize != self.scratch.len() {
+            for (index, message) in self.scratch.iter().enumerate() {
+                if message.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    refused(index, message.err.into());
+                }
+            }
+        }
+    }
+
+    fn topic(&mut self, name: &Arc<str>) -> Option<&mut Topic> {
+        if !self.topics.contains_key(name) {
+            let c_name = CString::new(&**name).ok()?;
+            let partitions = Arc::new(AtomicI32::new(0));
+            // SAFETY: the client lives. The configuration is the topic's from `rd_kafka_topic_new` on. What its opaque
+            // points to is kept in `self.partitions` until the client is gone.
+            let handle = unsafe {
+                let config = ffi::rd_kafka_default_topic_conf_dup(self.client.native_ptr());
+                ffi::rd_kafka_topic_conf_set_opaque(config, Arc::as_ptr(&partitions) as *mut c_void);
+                ffi::rd_kafka_topic_conf_set_partitioner_cb(config, Some(choose_partition));
+                ffi::rd_kafka_topic_new(self.client.native_ptr(), c_name.as_ptr(), config)
+            };
+            if handle.is_null() {
+                return None;
+            }
+            self.partitions.push(Arc::clone(&partitions));
+            self.topics.insert(Arc::clone(name), Topic { handle, partitions, hand_overs: 0 });
+        }
+        self.topics.get_mut(name)
+    }
+
+    /// Reads what has come: a report for each line, errors and messages for the log. Does not wait.
+    pub fn poll(&mut self, mut report: impl FnMut(LineReport)) {
+        /// Events read at a time; each may hold thousands of reports.
+        const EVENTS: usize = 1000;
+        for _ in 0..EVENTS {
+            // SAFETY: the queue is this engine's; a returned event is destroyed below.
+            let event = unsafe { ffi::rd_kafka_queue_poll(self.queue, 0) };
+            if event.is_null() {
+                break;
+            }
+            // SAFETY: `event` is valid until it is destroyed; the messages of a report are valid as long as it is.
+            unsafe {
+                match ffi::rd_kafka_event_type(event) {
+                    ffi::RD_KAFKA_EVENT_DR => {
+                        let mut message = ffi::rd_kafka_event_message_next(event);
+                        while !message.is_null() {
+                            report(line_report(&*message));
+                            message = ffi::rd_kafka_event_message_next(event);
+                        }
+                    }
+                    ffi::RD_KAFKA_EVENT_LOG => self.pass_on_log(event),
+                    ffi::RD_KAFKA_EVENT_ERROR => self.pass_on_error(event),
+                    _ => {}
+                }
+                ffi::rd_kafka_event_destroy(event);
+            }
+        }
+    }
+
+    /// # Safety
+    /// `event` is a valid log event.
+    unsafe fn pass_on_log(&self, event: *mut ffi::rd_kafka_event_t) {
+        let (mut facility, mut text, mut level): (*const c_char, *const c_char, i32) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: a valid event; the texts live as long as it does.
+        unsafe {
+            if ffi::rd_kafka_event_log(event, &mut facility, &mut text, &mut level) == 0 && !text.is_null() {
+                let text = CStr::from_ptr(text).to_string_lossy();
+                let text = self.config.secrets.redact(text.trim());
+                self.log.say(Level::from_syslog(level), "librdkafka", format_args!("librdkafka: {text}"));
+            }
+        }
+    }
+
+    /// # Safety
+    /// `event` is a valid error event.
+    unsafe fn pass_on_error(&self, event: *mut ffi::rd_kafka_event_t) {
+        // SAFETY: a valid event; its text lives as long as it does.
+        let (code, text) = unsafe {
+            let code: RDKafkaErrorCode = ffi::rd_kafka_event_error(event).into();
+            (code, CStr::from_ptr(ffi::rd_kafka_event_error_string(event)).to_string_lossy().into_owned())
+        };
+        let text = self.config.secrets.redact(text.trim());
+        self.log.say(Level::Warning, "kafka", format_args!("kafka: {text} ({code:?})"));
+    }
+
+    /// The error after which this client takes nothing more, if there was one.
+    pub fn fatal_error(&self) -> Option<String> {
+        self.client.fatal_error().map(|(code, text)| format!("{code:?}: {}", self.config.secrets.redact(&text)))
+    }
+
+    /// Asks for a report on every line now, queued or on its way. Does not wait for them.
+    pub fn purge(&self) {
+        /// RD_KAFKA_PURGE_F_QUEUE | _INFLIGHT | _NON_BLOCKING (rdkafka.h).
+        const QUEUE_INFLIGHT_NON_BLOCKING: i32 = 1 | 2 | 4;
+        // SAFETY: the client lives.
+        unsafe { ffi::rd_kafka_purge(self.client.native_ptr(), QUEUE_INFLIGHT_NON_BLOCKING) };
+    }
+
+    /// Makes the client fail as Kafka may.
+    #[cfg(test)]
+    pub fn fail_fatally(&self) {
+        let text = c"a test's own";
+        let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        // SAFETY: the client lives; the text is copied.
+        unsafe { ffi::rd_kafka_test_fatal_error(self.client.native_ptr(), code, text.as_ptr()) };
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // SAFETY: each handle was made once and is released once; the client, dropped after this, waits for its
+        // threads, so nothing refers to `partitions` any more when they are dropped.
+        unsafe {
+            for topic in self.topics.values() {
+                ffi::rd_kafka_topic_destroy(topic.handle);
+            }
+            ffi::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+/// Why there is no engine.
+pub enum Refusal {
+    /// A property is not one, or its value is not.
+    Setting(Error),
+    /// It does not start; its own text.
+    Start(String),
+}
+
+fn native_config(config: &KafkaConfig, client_config: &ClientConfig) -> Result<NativeClientConfig, Refusal> {
+    client_config.create_native_config().map_err(|error| {
+        Refusal::Setting(match error {
+            KafkaError::ClientConfig(_, text, name, _) => {
+                let key = config.key(&name);
+                let text = if is_secret(&name) { "the engine does not take this value".into() } else { text };
+                Error::config(format!("{key}: {}", config.secrets.redact(&text)))
+            }
+            other => Error::config(format!("kafka: {}", config.secrets.redact(&other.to_string()))),
+        })
+    })
+}
+
+fn reason(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientCreation(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn log_level(config: &KafkaConfig) -> RDKafkaLogLevel {
+    let debug = config.properties.contains_key("debug");
+    match config.properties.get("log_level").and_then(|level| level.parse::<i32>().ok()) {
+        Some(..=3) => RDKafkaLogLevel::Error,
+        Some(4) => RDKafkaLogLevel::Warning,
+        Some(5) => RDKafkaLogLevel::Notice,
+        Some(7..) => RDKafkaLogLevel::Debug,
+        None if debug => RDKafkaLogLevel::Debug,
+        Some(_) | None => RDKafkaLogLevel::Info,
+    }
+}
+
+fn message(value: &[u8], opaque: *mut c_void) -> RDKafkaMessage {
+    RDKafkaMessage {
+        err: RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR,
+        rkt: ptr::null_mut(),
+        partition: 0,
+        payload: value.as_ptr() as *mut c_void,
+        len: value.len(),
+        key: ptr::null_mut(),
+        key_len: 0,
+        offset: 0,
+        _private: opaque,
+    }
+}
+
+fn line_report(message: &RDKafkaMessage) -> LineReport {
+    let failed = message.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    LineReport {
+        batch: message._private as usize as u32,
+        value: message.payload.cast_const().cast(),
+        bytes: message.len,
+        error: failed.then(|| message.err.into()),
+    }
+}
+
+/// What travels with each line: the batch's number in the lower half, its turn in the upper. Never followed.
+fn opaque_of(batch: u32, turn: u32) -> *mut c_void {
+    ((turn as usize) << 32 | batch as usize) as *mut c_void
+}
+
+fn chosen(turn: u32, partitions: i32) -> i32 {
+    (turn % partitions.max(1) as u32) as i32
+}
+
+/// librdkafka's question for the partition of a line that has none, from whichever of its threads: the answer goes by
+/// the batch's turn, and the number of partitions is noted for the batches to come.
+///
+/// # Safety
+/// Called by librdkafka with the opaque given to the topic.
+unsafe extern "C" fn choose_partition(
+    _topic: *const ffi::rd_kafka_topic_t,
+    _key: *const c_void,
+    _key_len: usize,
+    partitions: i32,
+    topic_opaque: *mut c_void,
+    line_opaque: *mut c_void,
+) -> i32 {
+    // SAFETY: points to the topic's counter, which lives until the client has ended its threads.
+    unsafe { &*topic_opaque.cast::<AtomicI32>() }.store(partitions, Ordering::Relaxed);
+    chosen((line_opaque as usize >> 32) as u32, partitions)
+}

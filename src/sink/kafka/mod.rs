@@ -1,0 +1,453 @@
+//! The Kafka sink: batches in the engine's hands, what it reported of them, and a new engine when one has failed for
+//! good.
+//!
+//! A batch is numbered when it is handed over, and the number travels with each of its lines. When all lines are
+//! reported, the batch has come to its end. An engine that reports a *fatal* error (an idempotent producer whose order
+//! can no longer be guaranteed) is emptied: the lines it had not yet seen acknowledged are noted in their batches, a new
+//! engine is started, and they are sent again before anything else, in their old order. Of those that were on their way
+//! some may have arrived: such lines are delivered twice rather than not at all.
+
+mod engine;
+
+use super::embedded::EmbeddedBroker;
+use super::{Ended, Sink};
+use crate::batch::Batch;
+use crate::config::{Config, KafkaConfig};
+use crate::error::{Error, Result};
+use crate::log::{say, Log};
+use engine::{Engine, LineReport, Refusal};
+use rdkafka::types::RDKafkaErrorCode;
+use std::collections::VecDeque;
+use std::sync::{mpsc, Arc};
+use std::time::{Duration, Instant};
+
+/// What one line costs the engine beside its bytes (measured on librdkafka 2.12: sizeof rd_kafka_msg_t).
+pub const ENGINE_BYTES_PER_LINE: usize = 176;
+
+/// Between attempts to start an engine: doubled up to the second.
+const START_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+
+/// Batches in the engine's hands, by their number there.
+#[derive(Default)]
+struct InHands {
+    slots: Vec<Option<Handed>>,
+    free: Vec<u32>,
+    /// Lines not yet reported, and bytes of the batches they are in.
+    lines: usize,
+    bytes: usize,
+    /// Lines that must be sent again, of batches with others not yet reported.
+    owed: usize,
+}
+
+/// A batch in the engine's hands, and what was reported of it.
+struct Handed {
+    batch: Batch,
+    /// Order of hand-over, kept when it is sent again.
+    sequence: u64,
+    /// Lines handed over this time and not yet reported.
+    open: u32,
+    delivered: u32,
+    delivered_bytes: u64,
+    failed: u32,
+    /// Lines that must be sent again.
+    again: u32,
+}
+
+/// The engine, or why there is none.
+enum State {
+    Running(Engine),
+    /// It has failed for good and is being emptied.
+    Emptying(Engine),
+    /// None: start one at this time; the delay after the next failure; why the last one did not start.
+    Down { at: Instant, delay: Duration, why: String },
+    Closed,
+}
+
+/// See the module's text.
+pub struct KafkaSink {
+    config: Arc<KafkaConfig>,
+    broker: Option<EmbeddedBroker>,
+    log: Log,
+    state: State,
+    hands: InHands,
+    /// Batches with lines to be sent again, in order.
+    again: VecDeque<Handed>,
+    /// Batches that ended outside of `poll`.
+    ended: Vec<Ended>,
+    sequence: u64,
+    most_bytes: usize,
+}
+
+/// Asks the engine whether it takes this configuration. It starts no connection, and its threads are gone when this
+/// returns. TLS files that cannot be used (yet) are no error here: they are a state of a running producer.
+///
+/// # Errors
+/// `TEL_ERR_CONFIG`, naming the key where the engine does.
+pub fn check(config: &Config) -> Result<()> {
+    let quiet = Log::new(Box::new(|_, _| {}));
+    match Engine::new(&Arc::new(config.kafka.clone()), None, &quiet).map_err(|refusal| judge(&config.kafka, refusal, &quiet)) {
+        Ok(_) | Err(Verdict::NotYet(_)) => Ok(()),
+        Err(Verdict::Never(error)) => Err(error),
+    }
+}
+
+/// What a refusal to start means.
+enum Verdict {
+    /// The configuration is wrong.
+    Never(Error),
+    /// Only the TLS material is to blame, which may become usable.
+    NotYet(String),
+}
+
+fn judge(config: &KafkaConfig, refusal: Refusal, log: &Log) -> Verdict {
+    let text = match refusal {
+        Refusal::Setting(error) => return Verdict::Never(error),
+        Refusal::Start(text) => text,
+    };
+    // The same without TLS: if that starts, the keys and values are right, and what is missing is usable material.
+    let mut plain = config.clone();
+    plain.properties.retain(|name, _| !name.starts_with("ssl."));
+    if let Some(protocol) = plain.properties.get_mut("security.protocol") {
+        *protocol = protocol.to_ascii_lowercase().replace("ssl", "plaintext");
+    }
+    if plain.properties == config.properties || Engine::new(&Arc::new(plain), None, log).is_err() {
+        return Verdict::Never(Error::config(format!("kafka: the engine does not start: {text}")));
+    }
+    Verdict::NotYet(text)
+}
+
+impl KafkaSink {
+    /// Starts the engine. Brokers need not be reachable, and TLS files need not be usable yet.
+    ///
+    /// # Errors
+    /// `TEL_ERR_CONFIG` for what the engine never takes, `TEL_ERR_IO` if the embedded broker does not start.
+    pub fn new(config: &Config, log: Log) -> Result<KafkaSink> {
+        let broker = if config.embedded_broker { Some(EmbeddedBroker::start()?) } else { None };
+        let most = config.kafka.properties.get("queue.buffering.max.kbytes").and_then(|kbytes| kbytes.parse().ok());
+        let mut sink = KafkaSink {
+            config: Arc::new(config.kafka.clone()),
+            broker,
+            log,
+            state: State::Closed,
+            hands: InHands::default(),
+            again: VecDeque::new(),
+            ended: Vec::new(),
+            sequence: 0,
+            most_bytes: most.map_or(usize::MAX, |kbytes: usize| kbytes.saturating_mul(1024)),
+        };
+        sink.state = match sink.start() {
+            Ok(engine) => State::Running(engine),
+            Err(refusal) => match judge(&sink.config, refusal, &sink.log) {
+                Verdict::Never(error) => return Err(error),
+                Verdict::NotYet(why) => sink.down(START_AGAIN[0], why),
+            },
+        };
+        Ok(sink)
+    }
+
+    /// Where the brokers are.
+    pub fn bootstrap_servers(&self) -> String {
+        match &self.broker {
+            Some(broker) => broker.bootstrap_servers(),
+            None => self.config.properties.get("bootstrap.servers").cloned().unwrap_or_default(),
+        }
+    }
+
+    fn start(&self) -> Result<Engine, Refusal> {
+        Engine::new(&self.config, Some(&self.bootstrap_servers()), &self.log)
+    }
+
+    fn down(&self, delay: Duration, why: String) -> State {
+        say!(self.log, Error, "engine-start", "the engine does not start, lines wait, trying again: {why}");
+        State::Down { at: Instant::now() + delay, delay: (2 * delay).min(START_AGAIN[1]), why }
+    }
+
+    /// Hands `handed` over: its lines marked to be sent again, or all of them the first time.
+    fn hand_over(&mut self, mut handed: Handed) {
+        let State::Running(engine) = &mut self.state else {
+            self.again.push_front(handed);
+            return;
+        };
+        if let Some(broker) = &self.broker {
+            if !engine.knows(&handed.batch.topic) {
+                broker.ensure_topic(&handed.batch.topic);
+            }
+        }
+        let repeated = handed.again > 0;
+        let offsets: Vec<usize> = if repeated {
+            handed.batch.iter().filter(|line| line.again).map(|line| line.offset).collect()
+        } else {
+            Vec::new()
+        };
+        for offset in &offsets {
+            handed.batch.clear_again(*offset);
+        }
+        handed.open = if repeated { handed.again } else { handed.batch.lines() };
+        handed.again = 0;
+        let (topic, turn, number) = (Arc::clone(&handed.batch.topic), handed.batch.turn, self.hands.next_number());
+        let batch = &handed.batch;
+        let lines = batch.iter().filter(|line| !repeated || offsets.binary_search(&line.offset).is_ok());
+        let mut refused = Vec::new();
+        // SAFETY: the batch goes into `hands` below and stays there until all its lines are reported, or the engine is
+        // gone; its lines are not changed meanwhile, only the headers between them.
+        unsafe {
+            engine.hand_over(&topic, number, turn, lines.map(|line| line.value), |index, error| refused.push((index, error)));
+        }
+        let refused: Vec<LineReport> = {
+            let mut lines = batch.iter().filter(|line| !repeated || offsets.binary_search(&line.offset).is_ok());
+            let mut next = 0;
+            let mut report = |(index, error): (usize, RDKafkaErrorCode)| {
+                let line = lines.nth(index - next)?;
+                next = index + 1;
+                Some(LineReport { batch: number, value: line.value.as_ptr(), bytes: line.value.len(), error: Some(error) })
+            };
+            refused.into_iter().filter_map(&mut report).collect()
+        };
+        self.hands.put(number, handed);
+        for report in refused {
+            self.settle(report);
+        }
+    }
+
+    /// Books one line's report. The batch ends, or waits to be sent again, with its last one.
+    fn settle(&mut self, report: LineReport) {
+        let fatal = match (&report.error, &self.state) {
+            (None, _) => false,
+            (Some(_), State::Emptying(_)) => true,
+            (Some(_), State::Running(engine)) => engine.fatal_error().is_some(),
+            (Some(_), _) => false,
+        };
+        let Some(handed) = self.hands.report(report.batch) else { return };
+        match report.error {
+            None => {
+                handed.delivered += 1;
+                handed.delivered_bytes += report.bytes as u64;
+            }
+            // The engine's own queue is full, or it failed for good: the line was not tried. A line whose time has run
+            // out is given up even so.
+            Some(error) if error == RDKafkaErrorCode::QueueFull || (fatal && error != RDKafkaErrorCode::MessageTimedOut) => {
+                handed.again += 1;
+                let offset = handed.batch.offset_of(report.value);
+                handed.batch.mark_again(offset);
+                self.hands.owed += 1;
+            }
+            Some(error) => {
+                handed.failed += 1;
+                say!(self.log, Error, "failed", "topic {}: a line was given up: {error}", handed.batch.topic);
+            }
+        }
+        if self.hands.is_open(report.batch) {
+            return;
+        }
+        if let Some(handed) = self.hands.take(report.batch) {
+            if handed.again > 0 {
+                let place = self.again.partition_point(|other| other.sequence < handed.sequence);
+                self.again.insert(place, handed);
+            } else {
+                self.ended.push(handed.end());
+            }
+        }
+    }
+
+    /// Sends again what must be, in order, as far as the engine takes it.
+    fn send_again(&mut self) {
+        while let (State::Running(_), Some(handed)) = (&self.state, self.again.front()) {
+            if handed.batch.account.is_withdrawn() {
+                if let Some(handed) = self.again.pop_front() {
+                    self.ended.push(handed.give_up());
+                }
+                continue;
+            }
+            if !self.hands.have_room(handed.again as usize, handed.batch.value_bytes(), self.config.max_messages, self.most_bytes)
+            {
+                break;
+            }
+            if let Some(handed) = self.again.pop_front() {
+                let full = self.hands.lines;
+                self.hand_over(handed);
+                if self.hands.lines == full {
+                    break; // Refused at once, and back in front: not again before the next poll.
+                }
+            }
+        }
+    }
+
+    /// Reads reports, and moves on from an engine that failed.
+    fn turn_engine(&mut self) {
+        let mut reports = Vec::new();
+        if let State::Running(engine) | State::Emptying(engine) = &mut self.state {
+            engine.poll(|report| reports.push(report));
+        }
+        for report in reports {
+            self.settle(report);
+        }
+        self.state = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Running(engine) => match engine.fatal_error() {
+                Some(why) => {
+                    say!(self.log, Error, "fatal", "the engine failed for good, a new one takes over: {why}");
+                    engine.purge();
+                    State::Emptying(engine)
+                }
+                None => State::Running(engine),
+            },
+            State::Emptying(engine) if self.hands.lines == 0 => {
+                drop_aside(engine);
+                self.start_or_wait(START_AGAIN[0])
+            }
+            State::Down { at, delay, .. } if at <= Instant::now() => self.start_or_wait(delay),
+            state => state,
+        };
+    }
+
+    fn start_or_wait(&mut self, delay: Duration) -> State {
+        match self.start() {
+            Ok(engine) => {
+                say!(self.log, Notice, "engine-start", "a new engine has started");
+                State::Running(engine)
+            }
+            Err(Refusal::Setting(error)) => self.down(delay, error.to_string()),
+            Err(Refusal::Start(text)) => self.down(delay, text),
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, batch: Batch) -> Result<(), Batch> {
+        let lines = batch.lines() as usize;
+        let ready = matches!(self.state, State::Running(_))
+            && self.again.is_empty()
+            && self.hands.owed == 0 // What comes after a batch that was partly refused waits until that is whole.
+            && self.hands.have_room(lines, batch.value_bytes(), self.config.max_messages, self.most_bytes);
+        if !ready {
+            return Err(batch);
+        }
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.hand_over(Handed { batch, sequence, open: 0, delivered: 0, delivered_bytes: 0, failed: 0, again: 0 });
+        Ok(())
+    }
+
+    fn poll(&mut self, ended: &mut Vec<Ended>) {
+        self.turn_engine();
+        self.send_again();
+        ended.append(&mut self.ended);
+    }
+
+    fn give_up(&mut self, ended: &mut Vec<Ended>) {
+        if let State::Running(engine) | State::Emptying(engine) = &self.state {
+            engine.purge();
+        }
+        // The reports of purged lines come within milliseconds; what has none by then ends here, its memory still the
+        // engine's until that is gone.
+        let deadline = Instant::now() + Duration::from_millis(20);
+        while self.hands.lines > 0 && Instant::now() < deadline {
+            let mut reports = Vec::new();
+            if let State::Running(engine) | State::Emptying(engine) = &mut self.state {
+                engine.poll(|report| reports.push(report));
+            }
+            for report in reports {
+                self.settle(report);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let left = self.again.drain(..).chain(self.hands.drain());
+        self.ended.extend(left.map(Handed::give_up));
+        ended.append(&mut self.ended);
+    }
+
+    fn close(&mut self, timeout: Duration) -> bool {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        let broker = self.broker.take();
+        let (State::Running(engine) | State::Emptying(engine)) = state else { return true };
+        // Ending a client waits for its threads, which may hang in a name look-up or a handshake.
+        let (done, is_done) = mpsc::channel();
+        let end = move || {
+            drop(engine);
+            drop(broker);
+            let _ = done.send(());
+        };
+        let aside = std::thread::Builder::new().name("tel-close".into()).spawn(end);
+        let ended = aside.is_ok() && is_done.recv_timeout(timeout).is_ok();
+        if !ended {
+            say!(self.log, Warning, "close", "the engine did not end in time: its threads and memory are abandoned");
+        }
+        ended
+    }
+
+    fn trouble(&self) -> String {
+        match &self.state {
+            State::Running(_) => String::new(),
+            State::Emptying(_) => "the engine failed for good and is being replaced".into(),
+            State::Down { why, .. } => format!("the engine does not start: {why}"),
+            State::Closed => "closed".into(),
+        }
+    }
+}
+
+/// Ends an engine without waiting for its threads.
+fn drop_aside(engine: Engine) {
+    let aside = std::thread::Builder::new().name("tel-close".into());
+    // If no thread is to be had, the engine is dropped here, with the closure: slower, and nothing worse.
+    let _ = aside.spawn(move || drop(engine));
+}
+
+impl Handed {
+    fn end(self) -> Ended {
+        Ended { delivered: self.delivered, delivered_bytes: self.delivered_bytes, failed: self.failed, batch: self.batch }
+    }
+
+    /// Ends it with every line that was not acknowledged as failed.
+    fn give_up(mut self) -> Ended {
+        self.failed = self.batch.lines() - self.delivered;
+        self.end()
+    }
+}
+
+impl InHands {
+    /// Whether so many more lines stay within the engine's bounds. One batch is always let in, whatever its size.
+    fn have_room(&self, lines: usize, bytes: usize, most_lines: usize, most_bytes: usize) -> bool {
+        self.lines == 0 || (self.lines + lines <= most_lines && self.bytes.saturating_add(bytes) <= most_bytes)
+    }
+
+    fn next_number(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        })
+    }
+
+    fn put(&mut self, number: u32, handed: Handed) {
+        self.lines += handed.open as usize;
+        self.bytes += handed.batch.value_bytes();
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            *slot = Some(handed);
+        }
+    }
+
+    /// The batch of which one more line is reported.
+    fn report(&mut self, number: u32) -> Option<&mut Handed> {
+        let handed = self.slots.get_mut(number as usize)?.as_mut()?;
+        handed.open = handed.open.checked_sub(1)?;
+        self.lines -= 1;
+        Some(handed)
+    }
+
+    fn is_open(&self, number: u32) -> bool {
+        self.slots.get(number as usize).and_then(Option::as_ref).is_some_and(|handed| handed.open > 0)
+    }
+
+    fn take(&mut self, number: u32) -> Option<Handed> {
+        let handed = self.slots.get_mut(number as usize)?.take()?;
+        self.free.push(number);
+        self.owed -= handed.again as usize;
+        self.bytes -= handed.batch.value_bytes();
+        Some(handed)
+    }
+
+    fn drain(&mut self) -> Vec<Handed> {
+        std::mem::take(self).slots.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

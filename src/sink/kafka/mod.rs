@@ -49,6 +49,8 @@ struct Handed {
     delivered: u32,
     delivered_bytes: u64,
     failed: u32,
+    /// Why the last of them failed.
+    error: Option<RDKafkaErrorCode>,
     /// Lines that must be sent again.
     again: u32,
 }
@@ -233,7 +235,7 @@ impl KafkaSink {
             }
             Some(error) => {
                 handed.failed += 1;
-                say!(self.log, Error, "failed", "topic {}: a line was given up: {error}", handed.batch.topic);
+                handed.error = Some(error);
             }
         }
         if self.hands.is_open(report.batch) {
@@ -244,9 +246,24 @@ impl KafkaSink {
                 let place = self.again.partition_point(|other| other.sequence < handed.sequence);
                 self.again.insert(place, handed);
             } else {
-                self.ended.push(handed.end());
+                self.end(handed);
             }
         }
+    }
+
+    /// The batch has come to its end.
+    fn end(&mut self, handed: Handed) {
+        if handed.failed > 0 {
+            let why = handed.error.map_or("no time is left".to_owned(), |error| error.to_string());
+            let (failed, topic) = (handed.failed, &handed.batch.topic);
+            say!(self.log, Error, "failed", "topic {topic}: {failed} lines were given up: {why}");
+        }
+        self.ended.push(Ended {
+            delivered: handed.delivered,
+            delivered_bytes: handed.delivered_bytes,
+            failed: handed.failed,
+            batch: handed.batch,
+        });
     }
 
     /// Sends again what must be, in order, as far as the engine takes it.
@@ -254,7 +271,7 @@ impl KafkaSink {
         while let (State::Running(_), Some(handed)) = (&self.state, self.again.front()) {
             if handed.batch.account.is_withdrawn() {
                 if let Some(handed) = self.again.pop_front() {
-                    self.ended.push(handed.give_up());
+                    self.end(handed.given_up());
                 }
                 continue;
             }
@@ -323,7 +340,7 @@ impl Sink for KafkaSink {
         }
         self.sequence += 1;
         let sequence = self.sequence;
-        self.hand_over(Handed { batch, sequence, open: 0, delivered: 0, delivered_bytes: 0, failed: 0, again: 0 });
+        self.hand_over(Handed { batch, sequence, open: 0, delivered: 0, delivered_bytes: 0, failed: 0, error: None, again: 0 });
         Ok(())
     }
 
@@ -350,8 +367,10 @@ impl Sink for KafkaSink {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let left = self.again.drain(..).chain(self.hands.drain());
-        self.ended.extend(left.map(Handed::give_up));
+        let left: Vec<Handed> = self.again.drain(..).chain(self.hands.drain()).collect();
+        for handed in left {
+            self.end(handed.given_up());
+        }
         ended.append(&mut self.ended);
     }
 
@@ -392,14 +411,10 @@ fn drop_aside(engine: Engine) {
 }
 
 impl Handed {
-    fn end(self) -> Ended {
-        Ended { delivered: self.delivered, delivered_bytes: self.delivered_bytes, failed: self.failed, batch: self.batch }
-    }
-
-    /// Ends it with every line that was not acknowledged as failed.
-    fn give_up(mut self) -> Ended {
+    /// Every line that was not acknowledged has failed.
+    fn given_up(mut self) -> Handed {
         self.failed = self.batch.lines() - self.delivered;
-        self.end()
+        self
     }
 }
 

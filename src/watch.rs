@@ -131,7 +131,10 @@ impl Watch {
             (Some(current), Some(revision)) if revision < current => {
                 Err(Error::clients(format!("{}: revision {revision} is older than the current {current}", file.display())))
             }
-            _ => Ok(self.take(list)),
+            _ => {
+                self.take(list);
+                Ok(())
+            }
         });
         state.trouble = match result {
             Ok(()) => String::new(),

@@ -149,7 +149,8 @@ impl Shard {
     /// Claims a run of `cells` cells and counts the line. Gives the run's start, or what [`Shard::push`] ends with.
     #[inline]
     fn claim(&self, cells: usize) -> Result<u64, Claim> {
-        let mut tail = Tail(self.tail.0.load(Ordering::Relaxed));
+        // Acquire, here and below: the head is then no older than the one that the last claim was made with.
+        let mut tail = Tail(self.tail.0.load(Ordering::Acquire));
         let mut attempts = 0;
         loop {
             if tail.0 & CLOSED != 0 {
@@ -164,7 +165,7 @@ impl Shard {
             }
             // Acquire and release: a consumer that reads this tail sees all that this thread, and those whose claims
             // lie before, did before their claims. `Consumer::look` promises it.
-            match self.tail.0.compare_exchange(tail.0, tail.claimed(cells).0, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.tail.0.compare_exchange(tail.0, tail.claimed(cells).0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(tail.position()),
                 Err(now) => tail = Tail(now),
             }

@@ -143,7 +143,7 @@ impl Worker {
         if taken > self.busy_bytes || drain.stopped {
             self.sleep = (self.sleep / 2).max(BUSY);
         } else if taken < self.busy_bytes / 4 {
-            self.sleep *= 2;
+            self.sleep = (self.sleep * 2).min(IDLE);
         }
         !self.flushes.is_empty() || drain.stopped
     }

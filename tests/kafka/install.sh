@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# Tools, jars and compiled helpers. Sourced by `kafka`.
+
+libs=${TEL_KAFKA_LIBS:-$(cd "$here/../.." && pwd -P)/target/kafka/libs}
+sources=("$here/Admin.java" "$here/Probe.java")
+
+# The folders' names carry the hash of what they are made from: a changed pom.xml or helper gets a new folder, and
+# a broker that runs from the old one keeps its jars.
+hash_of() { cat "$@" | sha256sum | cut -c1-12; }
+jars=$libs/jars-$(hash_of "$here/pom.xml")
+classes=$libs/classes-$(hash_of "$here/pom.xml" "${sources[@]}")
+
+log4j=(-Dlog4j2.configurationFile="$here/log4j2.properties" -Dlog4j2.contextSelector=org.apache.logging.log4j.core.selector.BasicContextSelector)
+# Short-lived: what counts is how soon they are up, not how fast they get.
+client_java=(java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
+  "${log4j[@]}" -Dtel.log=OFF -cp "$classes:$jars/*")
+
+java_is_new() {
+  local v
+  v=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || return 1
+  [ "${v:-0}" -ge 17 ]
+}
+
+# The packages that would bring what is missing, one a line; with `names`, the tools themselves.
+missing() {
+  { command -v java && command -v javac && java_is_new; } >/dev/null 2>&1 ||
+    if [ "${1-}" = names ]; then echo "java and javac (JDK 17 or later)"; else echo jdk; fi
+  command -v mvn >/dev/null || if [ "${1-}" = names ]; then echo mvn; else echo maven; fi
+  command -v openssl >/dev/null || echo openssl
+}
+
+install_tools() {
+  local want
+  want=$(missing)
+  [ -n "$want" ] || return 0
+  if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && command -v apt-get >/dev/null; then
+    apt-get -qq update >&2 || say "apt-get update failed: going on with the package lists as they are"
+    if [[ $want == *jdk* ]]; then
+      local jdk=openjdk-17-jdk-headless
+      # Later Debians carry only a later one.
+      apt-cache show "$jdk" >/dev/null 2>&1 || jdk=default-jdk-headless
+      want=${want/jdk/$jdk}
+    fi
+    say "installing" $want
+    # shellcheck disable=SC2086  # one package a word
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $want >&2 ||
+      say "apt-get could not install" $want
+  fi
+  want=$(missing names | paste -sd, | sed 's/,/, /g')
+  [ -z "$want" ] || die "missing: $want (needs root on Debian to install it, or install it yourself)"
+}
+
+fill_jars() {
+  command -v mvn >/dev/null || die "missing: mvn"
+  # In the background, as bash puts a trap off until a foreground command is done.
+  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+    -DoutputDirectory="$1" </dev/null >&2 &
+  wait $! || die "Maven could not download the Kafka jars"
+}
+
+fill_classes() {
+  javac -d "$1" -cp "$jars/*" "${sources[@]}" || die "the Java helpers do not compile"
+}
+
+# Makes folder $2 with function $1, whole or not at all: an interrupted make leaves only a .part folder, which the
+# next one, alone under the lock, throws away.
+make_folder() {
+  [ ! -d "$2" ] || return 0
+  rm -rf "$libs"/*.part
+  mkdir -p "$2.part"
+  "$1" "$2.part"
+  mv -T "$2.part" "$2"
+}
+
+# In a subshell: the lock is given back however it ends.
+install_all() {
+  if [ -d "$jars" ] && [ -d "$classes" ] && command -v java >/dev/null && command -v openssl >/dev/null; then
+    return 0
+  fi
+  (
+    end_children_on_exit
+    mkdir -p "$libs"
+    exec 9>"$libs/lock"
+    flock 9
+    install_tools
+    make_folder fill_jars "$jars"
+    make_folder fill_classes "$classes"
+  ) &
+  wait $!
+}

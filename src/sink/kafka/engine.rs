@@ -31,6 +31,14 @@ pub struct LineReport {
     pub error: Option<RDKafkaErrorCode>,
 }
 
+/// What the engine has to say.
+pub enum Event {
+    /// What became of a line.
+    Line(LineReport),
+    /// No broker can be reached, and why the last one could not.
+    Unreachable(String),
+}
+
 /// One client of librdkafka. Its threads end with it.
 pub struct Engine {
     // Field order is drop order: topics are released before the client, and what they point to after it.
@@ -41,6 +49,8 @@ pub struct Engine {
     log: Log,
     config: Arc<KafkaConfig>,
     scratch: Vec<RDKafkaMessage>,
+    /// The last error of a connection.
+    connection_error: String,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread (its INTRODUCTION.md); `Engine` has one owner at a time, and
@@ -90,6 +100,7 @@ impl Engine {
             log: log.clone(),
             config: Arc::clone(config),
             scratch: Vec::new(),
+            connection_error: String::new(),
         })
     }
 
@@ -158,8 +169,8 @@ impl Engine {
         self.topics.get_mut(name)
     }
 
-    /// Reads what has come: a report for each line, errors and messages for the log. Does not wait.
-    pub fn poll(&mut self, mut report: impl FnMut(LineReport)) {
+    /// Reads what has come: a report for each line, errors, and messages for the log. Does not wait.
+    pub fn poll(&mut self, mut tell: impl FnMut(Event)) {
         /// Events read at a time; each may hold thousands of reports.
         const EVENTS: usize = 1000;
         for _ in 0..EVENTS {
@@ -174,12 +185,16 @@ impl Engine {
                     ffi::RD_KAFKA_EVENT_DR => {
                         let mut message = ffi::rd_kafka_event_message_next(event);
                         while !message.is_null() {
-                            report(line_report(&*message));
+                            tell(Event::Line(line_report(&*message)));
                             message = ffi::rd_kafka_event_message_next(event);
                         }
                     }
                     ffi::RD_KAFKA_EVENT_LOG => self.pass_on_log(event),
-                    ffi::RD_KAFKA_EVENT_ERROR => self.pass_on_error(event),
+                    ffi::RD_KAFKA_EVENT_ERROR => {
+                        if let Some(why) = self.pass_on_error(event) {
+                            tell(Event::Unreachable(why));
+                        }
+                    }
                     _ => {}
                 }
                 ffi::rd_kafka_event_destroy(event);
@@ -196,21 +211,39 @@ impl Engine {
             if ffi::rd_kafka_event_log(event, &mut facility, &mut text, &mut level) == 0 && !text.is_null() {
                 let text = CStr::from_ptr(text).to_string_lossy();
                 let text = self.config.secrets.redact(text.trim());
-                self.log.say(Level::from_syslog(level), "librdkafka", format_args!("librdkafka: {text}"));
+                // A failed connection comes as an error, too, and is said there.
+                let said_elsewhere = !facility.is_null() && CStr::from_ptr(facility) == c"FAIL";
+                let level = if said_elsewhere { Level::Debug } else { Level::from_syslog(level) };
+                self.log.say(level, "librdkafka", format_args!("librdkafka: {text}"));
             }
         }
     }
 
+    /// Why no broker can be reached, if that is what the event says; everything else is for the log.
+    ///
     /// # Safety
     /// `event` is a valid error event.
-    unsafe fn pass_on_error(&self, event: *mut ffi::rd_kafka_event_t) {
+    unsafe fn pass_on_error(&mut self, event: *mut ffi::rd_kafka_event_t) -> Option<String> {
         // SAFETY: a valid event; its text lives as long as it does.
         let (code, text) = unsafe {
             let code: RDKafkaErrorCode = ffi::rd_kafka_event_error(event).into();
             (code, CStr::from_ptr(ffi::rd_kafka_event_error_string(event)).to_string_lossy().into_owned())
         };
         let text = self.config.secrets.redact(text.trim());
-        self.log.say(Level::Warning, "kafka", format_args!("kafka: {text} ({code:?})"));
+        match code {
+            RDKafkaErrorCode::AllBrokersDown => {
+                let why = std::mem::take(&mut self.connection_error);
+                return Some(if why.is_empty() { text } else { why });
+            }
+            // One broker of several may be away; that all are is told apart.
+            RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve => self.connection_error = text,
+            RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication => {
+                self.log.say(Level::Error, "refused", format_args!("kafka: {text}"));
+                self.connection_error = text;
+            }
+            _ => self.log.say(Level::Warning, "kafka", format_args!("kafka: {text} ({code:?})")),
+        }
+        None
     }
 
     /// The error after which this client takes nothing more, if there was one.

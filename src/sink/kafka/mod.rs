@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::config::{Config, KafkaConfig};
 use crate::error::{Error, Result};
 use crate::log::{say, Log};
-use engine::{Engine, LineReport, Refusal};
+use engine::{Engine, Event, LineReport, Refusal};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::VecDeque;
 use std::sync::{mpsc, Arc};
@@ -78,6 +78,8 @@ pub struct KafkaSink {
     ended: Vec<Ended>,
     sequence: u64,
     most_bytes: usize,
+    /// Why no broker can be reached; empty if one can, as far as is known.
+    unreachable: String,
 }
 
 /// Asks the engine whether it takes this configuration. It starts no connection, and its threads are gone when this
@@ -135,6 +137,7 @@ impl KafkaSink {
             again: VecDeque::new(),
             ended: Vec::new(),
             sequence: 0,
+            unreachable: String::new(),
             most_bytes: most.map_or(usize::MAX, |kbytes: usize| kbytes.saturating_mul(1024)),
         };
         sink.state = match sink.start() {
@@ -289,15 +292,35 @@ impl KafkaSink {
         }
     }
 
-    /// Reads reports, and moves on from an engine that failed.
-    fn turn_engine(&mut self) {
+    /// Reads what the engine has to say.
+    fn listen(&mut self) {
         let mut reports = Vec::new();
+        let mut unreachable = None;
         if let State::Running(engine) | State::Emptying(engine) = &mut self.state {
-            engine.poll(|report| reports.push(report));
+            engine.poll(|event| match event {
+                Event::Line(report) => reports.push(report),
+                Event::Unreachable(why) => unreachable = Some(why),
+            });
+        }
+        if reports.iter().any(|report| report.error.is_none()) && !self.unreachable.is_empty() {
+            say!(self.log, Notice, "reachable", "brokers can be reached again");
+            self.unreachable.clear();
+        }
+        if let Some(why) = unreachable {
+            // Once: the engine says it again with every attempt.
+            if self.unreachable.is_empty() {
+                say!(self.log, Warning, "unreachable", "no broker can be reached, lines wait: {why}");
+            }
+            self.unreachable = why;
         }
         for report in reports {
             self.settle(report);
         }
+    }
+
+    /// Listens, and moves on from an engine that failed.
+    fn turn_engine(&mut self) {
+        self.listen();
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Running(engine) => match engine.fatal_error() {
                 Some(why) => {
@@ -358,13 +381,7 @@ impl Sink for KafkaSink {
         // engine's until that is gone.
         let deadline = Instant::now() + Duration::from_millis(20);
         while self.hands.lines > 0 && Instant::now() < deadline {
-            let mut reports = Vec::new();
-            if let State::Running(engine) | State::Emptying(engine) = &mut self.state {
-                engine.poll(|report| reports.push(report));
-            }
-            for report in reports {
-                self.settle(report);
-            }
+            self.listen();
             std::thread::sleep(Duration::from_millis(1));
         }
         let left: Vec<Handed> = self.again.drain(..).chain(self.hands.drain()).collect();
@@ -395,7 +412,7 @@ impl Sink for KafkaSink {
 
     fn trouble(&self) -> String {
         match &self.state {
-            State::Running(_) => String::new(),
+            State::Running(_) => self.unreachable.clone(),
             State::Emptying(_) => "the engine failed for good and is being replaced".into(),
             State::Down { why, .. } => format!("the engine does not start: {why}"),
             State::Closed => "closed".into(),

@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::split::is_id;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Longest topic name Kafka takes.
@@ -44,24 +46,19 @@ impl ClientList {
     /// # Errors
     /// `TEL_ERR_CLIENTS` if the text is not such an object.
     pub fn from_json(text: &[u8]) -> Result<ClientList> {
-        let value: Value =
-            serde_json::from_slice(text).map_err(|error| Error::clients(format!("the client list is not JSON: {error}")))?;
-        let Value::Object(mut object) = value else {
-            return Err(Error::clients("the client list must be an object with \"clients\""));
-        };
-        let revision = match object.get("revision") {
+        let file: File = serde_json::from_slice(text)
+            .map_err(|error| Error::clients(format!("not a client list ({{\"clients\": […]}}): {error}")))?;
+        let revision = match file.revision {
             None => None,
-            Some(value) => {
-                Some(value.as_u64().ok_or_else(|| Error::clients("revision: must be an integer, 0 or more"))?)
-            }
-        };
-        let Some(Value::Array(entries)) = object.remove("clients") else {
-            return Err(Error::clients("clients: must be there, and an array"));
+            Some(value) => Some(
+                serde_json::from_str(value.get())
+                    .map_err(|_| Error::clients("revision: must be an integer, 0 or more"))?,
+            ),
         };
         let mut list = ClientList { revision, ..ClientList::default() };
-        let mut seen = std::collections::HashSet::with_capacity(entries.len());
-        for (index, entry) in entries.iter().enumerate() {
-            let client = client(entry).and_then(|client| {
+        let mut seen = HashSet::with_capacity(file.clients.len());
+        for (index, entry) in file.clients.iter().enumerate() {
+            let client = client(entry.get()).and_then(|client| {
                 if seen.insert(client.id.clone()) {
                     Ok(client)
                 } else {
@@ -82,9 +79,36 @@ impl ClientList {
     }
 }
 
-fn client(entry: &Value) -> Result<Client, String> {
-    let id = match entry.get("id") {
-        Some(Value::String(id)) => id.clone(),
+/// The file, its entries unread: what is wrong in one is that entry's alone.
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(borrow)]
+    revision: Option<&'a RawValue>,
+    #[serde(borrow)]
+    clients: Vec<&'a RawValue>,
+}
+
+/// An entry's fields. What else it has is not even looked at.
+#[derive(Deserialize)]
+struct Entry {
+    id: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    topic: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    sample: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    max_lines_per_second: Option<Value>,
+}
+
+/// Tells a field that is null from one that is not there.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+fn client(entry: &str) -> Result<Client, String> {
+    let entry: Entry = serde_json::from_str(entry).map_err(|error| error.to_string())?;
+    let id = match entry.id {
+        Some(Value::String(id)) => id,
         Some(_) => return Err("id must be a string".into()),
         None => return Err("has no id".into()),
     };
@@ -94,7 +118,7 @@ fn client(entry: &Value) -> Result<Client, String> {
     if matches!(id.as_str(), "-" | "." | "..") || id.starts_with("__") {
         return Err(format!("id {id:?} is reserved"));
     }
-    let topic = match entry.get("topic") {
+    let topic = match &entry.topic {
         None => id.as_str(),
         Some(Value::String(topic)) => topic,
         Some(_) => return Err(format!("topic of {id:?} must be a string")),
@@ -102,23 +126,14 @@ fn client(entry: &Value) -> Result<Client, String> {
     if !is_topic(topic) {
         return Err(format!("topic {:?} of {id:?} is not a name Kafka takes, or is reserved", shortened(topic)));
     }
-    let sample = match entry.get("sample") {
-        None => 1.0,
-        Some(value) => value
-            .as_f64()
-            .filter(|share| (0.0..=1.0).contains(share))
-            .ok_or_else(|| format!("sample of {id:?} must be a number from 0 to 1"))?,
+    let number = |value: Option<Value>, most: f64| match value {
+        None => Ok(None),
+        Some(value) => value.as_f64().filter(|number| (0.0..=most).contains(number)).map(Some).ok_or(()),
     };
-    let max_lines_per_second = match entry.get("max_lines_per_second") {
-        None => None,
-        Some(value) => Some(
-            value
-                .as_f64()
-                .filter(|rate| *rate >= 0.0)
-                .ok_or_else(|| format!("max_lines_per_second of {id:?} must be a number, 0 or more"))?,
-        ),
-    };
-    Ok(Client { topic: Arc::from(topic), id, sample, max_lines_per_second })
+    let sample = number(entry.sample, 1.0).map_err(|()| format!("sample of {id:?} must be a number from 0 to 1"))?;
+    let max_lines_per_second = number(entry.max_lines_per_second, f64::MAX)
+        .map_err(|()| format!("max_lines_per_second of {id:?} must be a number, 0 or more"))?;
+    Ok(Client { topic: Arc::from(topic), id, sample: sample.unwrap_or(1.0), max_lines_per_second })
 }
 
 fn is_topic(topic: &str) -> bool {
@@ -220,10 +235,11 @@ mod tests {
             r#"{"id": "x", "sample": 1.5}"#,
             r#"{"id": "x", "sample": "all"}"#,
             r#"{"id": "x", "max_lines_per_second": -1}"#,
+            r#"{"id": "x", "max_lines_per_second": 1e999}"#,
             r#"{"id": "good", "topic": "other"}"#,
         ];
         let long = format!(r#"{{"id": "{}"}}"#, "x".repeat(129));
-        let text = format!(r#"{{"clients": [{{"id": "good"}}, {long}, {}, {{"id": "last"}}]}}"#, bad.join(", "));
+        let text = format!(r#"{{"clients": [{{"id": "good"}}, {long}, {}, {{"id": "last", "later": 1e999}}]}}"#, bad.join(", "));
         let list = ClientList::from_json(text.as_bytes()).unwrap();
         let ids: Vec<&str> = list.clients.iter().map(|client| client.id.as_str()).collect();
         assert_eq!(ids, ["good", "last"]);

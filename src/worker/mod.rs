@@ -261,6 +261,7 @@ impl Worker {
             self.books.settle(ended, now);
         }
         self.consumer.look();
+        self.update_table(now);
         let (books, table) = (&mut self.books, &self.table);
         let in_queue = self.consumer.drain(&mut |line| books.discard(table, line)).lines;
         // Claimed by threads that never finished writing them.

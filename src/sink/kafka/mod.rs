@@ -60,7 +60,7 @@ enum State {
     Running(Engine),
     /// It has failed for good and is being emptied.
     Emptying(Engine),
-    /// None: start one at this time; the delay after the next failure; why the last one did not start.
+    /// None: start one at this time; the delay after the next failure; what became of the last one.
     Down { at: Instant, delay: Duration, why: String },
     Closed,
 }
@@ -80,6 +80,10 @@ pub struct KafkaSink {
     most_bytes: usize,
     /// Why no broker can be reached; empty if one can, as far as is known.
     unreachable: String,
+    /// The engine that runs has got a line acknowledged.
+    acknowledged: bool,
+    /// How long the next engine waits, should this one fail for good without that.
+    pause: Duration,
 }
 
 /// Asks the engine whether it takes this configuration. It starts no connection, and its threads are gone when this
@@ -138,6 +142,8 @@ impl KafkaSink {
             ended: Vec::new(),
             sequence: 0,
             unreachable: String::new(),
+            acknowledged: false,
+            pause: START_AGAIN[0],
             most_bytes: most.map_or(usize::MAX, |kbytes: usize| kbytes.saturating_mul(1024)),
         };
         sink.state = match sink.start() {
@@ -164,7 +170,20 @@ impl KafkaSink {
 
     fn down(&self, delay: Duration, why: String) -> State {
         say!(self.log, Error, "engine-start", "the engine does not start, lines wait, trying again: {why}");
+        let why = format!("the engine does not start: {why}");
         State::Down { at: Instant::now() + delay, delay: (2 * delay).min(START_AGAIN[1]), why }
+    }
+
+    /// What follows an engine that failed for good: a new one, at once if the old one got anything through. An error
+    /// that meets every engine, such as a certificate with no rights yet, is met less and less often.
+    fn after_fatal(&mut self, why: &str) -> State {
+        if std::mem::take(&mut self.acknowledged) {
+            self.pause = START_AGAIN[0];
+            return self.start_or_wait(START_AGAIN[0]);
+        }
+        let pause = self.pause;
+        self.pause = (2 * pause).min(START_AGAIN[1]);
+        State::Down { at: Instant::now() + pause, delay: START_AGAIN[0], why: format!("the engine failed for good: {why}") }
     }
 
     /// Hands `handed` over: its lines marked to be sent again, or all of them the first time.
@@ -225,6 +244,7 @@ impl KafkaSink {
         let Some(handed) = self.hands.report(report.batch) else { return };
         match report.error {
             None => {
+                self.acknowledged = true;
                 handed.delivered += 1;
                 handed.delivered_bytes += report.bytes as u64;
             }
@@ -331,8 +351,9 @@ impl KafkaSink {
                 None => State::Running(engine),
             },
             State::Emptying(engine) if self.hands.lines == 0 => {
+                let why = engine.fatal_error().unwrap_or_default();
                 drop_aside(engine);
-                self.start_or_wait(START_AGAIN[0])
+                self.after_fatal(&why)
             }
             State::Down { at, delay, .. } if at <= Instant::now() => self.start_or_wait(delay),
             state => state,
@@ -414,7 +435,7 @@ impl Sink for KafkaSink {
         match &self.state {
             State::Running(_) => self.unreachable.clone(),
             State::Emptying(_) => "the engine failed for good and is being replaced".into(),
-            State::Down { why, .. } => format!("the engine does not start: {why}"),
+            State::Down { why, .. } => why.clone(),
             State::Closed => "closed".into(),
         }
     }

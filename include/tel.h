@@ -95,7 +95,7 @@ typedef struct tel_options {
   /**
    * Called with what the library has to say; `level` is syslog's, 3 (error) to 7 (debug). The message ends when the
    * call returns. Called from the library's threads, and from a thread that is in `tel_producer_new` or reloads
-   * clients, possibly from several at once; never after `tel_producer_free` has returned. It must not call
+   * clients, possibly from several at once; never after `tel_producer_close` has returned. It must not call
    * `tel_producer_close` or `tel_producer_free`. NULL: standard error.
    */
   void (*log)(int level, const char *message, void *opaque);

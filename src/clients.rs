@@ -239,7 +239,10 @@ mod tests {
             r#"{"id": "good", "topic": "other"}"#,
         ];
         let long = format!(r#"{{"id": "{}"}}"#, "x".repeat(129));
-        let text = format!(r#"{{"clients": [{{"id": "good"}}, {long}, {}, {{"id": "last", "later": 1e999}}]}}"#, bad.join(", "));
+        let text = format!(
+            r#"{{"clients": [{{"id": "good"}}, {long}, {}, {{"id": "last", "later": 1e999}}]}}"#,
+            bad.join(", ")
+        );
         let list = ClientList::from_json(text.as_bytes()).unwrap();
         let ids: Vec<&str> = list.clients.iter().map(|client| client.id.as_str()).collect();
         assert_eq!(ids, ["good", "last"]);
@@ -250,8 +253,13 @@ mod tests {
 
     #[test]
     fn what_is_not_a_list_is_an_error() {
-        for text in ["", "null", "[]", "{}", r#"{"clients": {}}"#, r#"{"clients": null}"#, r#"{"clients": [], "revision": -1}"#] {
-            assert_eq!(ClientList::from_json(text.as_bytes()).unwrap_err().kind(), crate::error::tel_error::TEL_ERR_CLIENTS);
+        for text in
+            ["", "null", "[]", "{}", r#"{"clients": {}}"#, r#"{"clients": null}"#, r#"{"clients": [], "revision": -1}"#]
+        {
+            assert_eq!(
+                ClientList::from_json(text.as_bytes()).unwrap_err().kind(),
+                crate::error::tel_error::TEL_ERR_CLIENTS
+            );
         }
         assert!(ClientList::from_json(b"{\"clients\": [{\"id\": \"\xff\"}]}").is_err());
         assert!(ClientList::from_json(br#"{"clients": []}"#).unwrap().clients.is_empty());

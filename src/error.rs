@@ -54,8 +54,17 @@ impl tel_error {
     pub fn from_number(number: i32) -> Option<tel_error> {
         use tel_error::*;
         [
-            TEL_OK, TEL_ERR_INVALID, TEL_ERR_FULL, TEL_ERR_TOO_LONG, TEL_ERR_FORKED, TEL_ERR_CLOSED, TEL_ERR_CONFIG,
-            TEL_ERR_CLIENTS, TEL_ERR_IO, TEL_ERR_TIMEOUT, TEL_ERR_INTERNAL,
+            TEL_OK,
+            TEL_ERR_INVALID,
+            TEL_ERR_FULL,
+            TEL_ERR_TOO_LONG,
+            TEL_ERR_FORKED,
+            TEL_ERR_CLOSED,
+            TEL_ERR_CONFIG,
+            TEL_ERR_CLIENTS,
+            TEL_ERR_IO,
+            TEL_ERR_TIMEOUT,
+            TEL_ERR_INTERNAL,
         ]
         .into_iter()
         .find(|code| *code as i32 == number)

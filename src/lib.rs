@@ -23,30 +23,30 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod error;
-mod config;
-#[allow(unsafe_code)] // mmap, madvise
-mod region;
-#[allow(unsafe_code)] // the cells and the claims on them
-mod queue;
-mod split;
+mod batch;
 mod clients;
-mod route;
+mod config;
+mod error;
+#[allow(unsafe_code)] // the C boundary
+pub mod ffi;
+mod log;
 #[allow(unsafe_code)] // chunks of a region
 mod pool;
-mod batch;
-#[allow(unsafe_code)] // librdkafka: kafka/engine.rs
-mod sink;
-mod worker;
-mod stats;
-mod log;
-mod watch;
 #[allow(unsafe_code)] // fork guard, signal mask, exit handler
 mod process;
 #[allow(unsafe_code)] // ManuallyDrop, for forked children
 mod producer;
-#[allow(unsafe_code)] // the C boundary
-pub mod ffi;
+#[allow(unsafe_code)] // the cells and the claims on them
+mod queue;
+#[allow(unsafe_code)] // mmap, madvise
+mod region;
+mod route;
+#[allow(unsafe_code)] // librdkafka: kafka/engine.rs
+mod sink;
+mod split;
+mod stats;
+mod watch;
+mod worker;
 
 pub use clients::{Client, ClientList, ClientTable};
 pub use config::Config;

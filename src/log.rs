@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Severity, numbered as syslog does.
@@ -63,6 +63,15 @@ pub struct Log {
 struct Shared {
     function: LogFunction,
     topics: Mutex<HashMap<&'static str, Window>>,
+    calls: Mutex<Calls>,
+    call_ended: Condvar,
+}
+
+/// Calls of the function.
+#[derive(Default)]
+struct Calls {
+    under_way: usize,
+    no_more: bool,
 }
 
 struct Window {
@@ -74,7 +83,8 @@ struct Window {
 impl Log {
     /// A log that goes to `function`.
     pub fn new(function: LogFunction) -> Log {
-        Log { shared: Arc::new(Shared { function, topics: Mutex::new(HashMap::new()) }) }
+        let (topics, calls, call_ended) = (Mutex::default(), Mutex::default(), Condvar::new());
+        Log { shared: Arc::new(Shared { function, topics, calls, call_ended }) }
     }
 
     /// A log on standard error, without debug messages.
@@ -92,7 +102,25 @@ impl Log {
     /// `topic` is what the limit goes by: the same for messages that differ only in their names and numbers.
     pub fn say(&self, level: Level, topic: &'static str, message: fmt::Arguments<'_>) {
         let Some(remark) = self.admit(topic) else { return };
+        let calls = || self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = calls();
+        if before.no_more {
+            return;
+        }
+        before.under_way += 1;
+        drop(before);
         (self.shared.function)(level, &format!("{message}{remark}"));
+        calls().under_way -= 1;
+        self.shared.call_ended.notify_all();
+    }
+
+    /// Says nothing more, and waits for calls under way, at most for `timeout`: what the function needs may be about to
+    /// go.
+    pub fn close(&self, timeout: Duration) {
+        let mut calls = self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.no_more = true;
+        // Past the timeout the host's function hangs in the host's own business.
+        let _ = self.shared.call_ended.wait_timeout_while(calls, timeout, |calls| calls.under_way > 0);
     }
 
     /// What to append to a message of `topic`; `None` if it is one too many. The lock is gone when the host's

@@ -25,6 +25,8 @@ const SHARDS_PER_PROCESSOR: usize = 4;
 
 /// A thread that has said its last word is waited for so long.
 const JOIN: Duration = Duration::from_millis(10);
+/// The host's log function is waited for so long at a close, if it is in a call.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A producer. Every function may be called from any thread at any time.
 ///
@@ -127,7 +129,7 @@ impl Producer {
     /// # Errors
     /// `TEL_ERR_TIMEOUT`.
     pub fn flush(&self, timeout: Option<Duration>) -> Result<(), tel_error> {
-        self.inner()?.shared.control.flush(timeout)
+        self.inner()?.flush(timeout)
     }
 
     /// Takes no more lines, brings those there are to their end and stops the threads; returns by 100 ms after
@@ -247,7 +249,16 @@ impl Inner {
                 let _ = thread.join();
             }
         }
+        self.shared.log.close(LAST_WORD);
         result
+    }
+
+    fn flush(&self, timeout: Option<Duration>) -> Result<(), tel_error> {
+        // Nothing is on its way: not even a timeout of nothing is too short.
+        if self.stats().in_flight == 0 {
+            return Ok(());
+        }
+        self.shared.control.flush(timeout)
     }
 
     fn stats(&self) -> tel_stats {

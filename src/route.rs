@@ -28,7 +28,12 @@ impl Account {
     /// An account outside of any table, for tests of what lies behind routing.
     #[cfg(test)]
     pub fn of(id: &str, slot: usize) -> Arc<Account> {
-        Arc::new(Account { id: id.into(), slot, counters: ClientCounters::default(), withdrawn: AtomicBool::new(false) })
+        Arc::new(Account {
+            id: id.into(),
+            slot,
+            counters: ClientCounters::default(),
+            withdrawn: AtomicBool::new(false),
+        })
     }
 }
 
@@ -51,6 +56,8 @@ pub struct Routes {
 
 #[derive(Default)]
 struct Kept {
+    /// Of every id that was ever listed, a few hundred bytes each: a client that comes back has its account again, and
+    /// the worker's tables, which go by slot, grow with the number of ids only.
     accounts: HashMap<String, Arc<Account>>,
     slots: usize,
     /// The table before, so that whoever reloads frees it, and not the worker in the middle of its work.
@@ -71,8 +78,6 @@ impl Routes {
             let account = kept.account(&client.id);
             Arc::new(Route { client, account })
         });
-        // An account that never had a line and is not listed any more is forgotten.
-        kept.accounts.retain(|id, account| table.get(id.as_bytes()).is_some() || account.counters.routed.get() > 0);
         let table = Arc::new(table);
         let old = self.table.swap(Arc::clone(&table));
         // After the swap, so that a route found in the table is never withdrawn by a list older than it.
@@ -98,14 +103,14 @@ impl Routes {
         self.table.load().get(id).is_some()
     }
 
-    /// Every account, listed or not, sorted by id.
+    /// The accounts of all that are listed, or were and had lines, sorted by id.
     pub fn accounts(&self) -> Vec<(String, ClientStats)> {
         let accounts: Vec<Arc<Account>> = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.accounts.values().cloned().collect()
+            let is_shown = |account: &&Arc<Account>| !account.is_withdrawn() || account.counters.routed.get() > 0;
+            kept.accounts.values().filter(is_shown).cloned().collect()
         };
-        let mut read: Vec<_> =
-            accounts.iter().map(|account| (account.id.clone(), account.counters.read())).collect();
+        let mut read: Vec<_> = accounts.iter().map(|account| (account.id.clone(), account.counters.read())).collect();
         read.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         read
     }

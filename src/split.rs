@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn one_line_stays_one_line() {
-        for (value, escaped) in [("plain", "plain"), ("a\nb", "a\\nb"), ("\r\n\0", "\\r\\n\\0"), ("", ""), ("\n", "\\n")] {
+        for (value, escaped) in
+            [("plain", "plain"), ("a\nb", "a\\nb"), ("\r\n\0", "\\r\\n\\0"), ("", ""), ("\n", "\\n")]
+        {
             let mut out = vec![0; value.len() + to_escape(value.as_bytes())];
             escape(value.as_bytes(), &mut out);
             assert_eq!(out, escaped.as_bytes(), "{value:?}");

@@ -128,9 +128,10 @@ impl Watch {
         }
         let current = self.routes.table().revision;
         let result = read(file).and_then(|list| match (current, list.revision) {
-            (Some(current), Some(revision)) if revision < current => {
-                Err(Error::clients(format!("{}: revision {revision} is older than the current {current}", file.display())))
-            }
+            (Some(current), Some(revision)) if revision < current => Err(Error::clients(format!(
+                "{}: revision {revision} is older than the current {current}",
+                file.display()
+            ))),
             _ => {
                 self.take(list);
                 Ok(())
@@ -190,7 +191,9 @@ impl Watch {
         let (clients, revision) = (list.clients.len(), list.revision);
         self.routes.replace(list);
         match revision {
-            Some(revision) => say!(self.log, Info, "clients-taken", "client list: {clients} clients, revision {revision}"),
+            Some(revision) => {
+                say!(self.log, Info, "clients-taken", "client list: {clients} clients, revision {revision}")
+            }
             None => say!(self.log, Info, "clients-taken", "client list: {clients} clients"),
         }
     }

@@ -59,9 +59,10 @@ impl Json {
 
     pub fn integer(&self, key: &str, least: u64, most: u64) -> Result<u64> {
         let Json::Number(number) = self else { return Err(self.not(key, "an integer")) };
-        number.as_u64().filter(|value| (least..=most).contains(value)).ok_or_else(|| {
-            Error::config(format!("{key}: must be an integer from {least} to {most}, not {number}"))
-        })
+        number
+            .as_u64()
+            .filter(|value| (least..=most).contains(value))
+            .ok_or_else(|| Error::config(format!("{key}: must be an integer from {least} to {most}, not {number}")))
     }
 
     /// The value as librdkafka takes it: its properties are all texts.

@@ -155,9 +155,11 @@ mod tests {
 
     #[test]
     fn keys_are_dotted_or_grouped() {
-        let dotted = Config::from_json(r#"{"embedded_broker": true, "queue.bytes": 1000000, "clients.file": "a"}"#).unwrap();
+        let dotted =
+            Config::from_json(r#"{"embedded_broker": true, "queue.bytes": 1000000, "clients.file": "a"}"#).unwrap();
         let grouped =
-            Config::from_json(r#"{"embedded_broker": true, "queue": {"bytes": 1000000}, "clients": {"file": "a"}}"#).unwrap();
+            Config::from_json(r#"{"embedded_broker": true, "queue": {"bytes": 1000000}, "clients": {"file": "a"}}"#)
+                .unwrap();
         assert_eq!(dotted.queue_bytes, grouped.queue_bytes);
         assert_eq!(dotted.clients_file, grouped.clients_file);
     }

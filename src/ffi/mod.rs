@@ -39,7 +39,7 @@ pub struct tel_options {
     pub size: usize,
     /// Called with what the library has to say; `level` is syslog's, 3 (error) to 7 (debug). The message ends when the
     /// call returns. Called from the library's threads, and from a thread that is in `tel_producer_new` or reloads
-    /// clients, possibly from several at once; never after `tel_producer_free` has returned. It must not call
+    /// clients, possibly from several at once; never after `tel_producer_close` has returned. It must not call
     /// `tel_producer_close` or `tel_producer_free`. NULL: standard error.
     pub log: Option<unsafe extern "C" fn(level: c_int, message: *const c_char, opaque: *mut c_void)>,
     /// Passed on to `log`.
@@ -83,7 +83,8 @@ pub unsafe extern "C" fn tel_producer_new(
 #[no_mangle]
 pub unsafe extern "C" fn tel_config_check(config: *const c_char, errstr: *mut c_char, errstr_size: usize) -> c_int {
     // SAFETY: the caller's pointers, as documented.
-    let result = guarded(Err(Error::plain(tel_error::TEL_ERR_INTERNAL)), || unsafe { check_config(text(config, "config")?) });
+    let result =
+        guarded(Err(Error::plain(tel_error::TEL_ERR_INTERNAL)), || unsafe { check_config(text(config, "config")?) });
     // SAFETY: as above.
     unsafe { write_error(errstr, errstr_size, result.as_ref().err()) };
     code(result.map_err(|error| error.kind()))

@@ -33,7 +33,11 @@ impl Affinity {
     #[inline]
     pub(super) fn shard(&self, shards: usize) -> usize {
         let shard = self.shard as usize;
-        if shard < shards { shard } else { shard % shards }
+        if shard < shards {
+            shard
+        } else {
+            shard % shards
+        }
     }
 
     /// The link that a line pushed to `shard` must carry.

@@ -123,7 +123,8 @@ mod mapped {
     #[cfg(miri)]
     fn allocate(bytes: usize) -> io::Result<NonNull<u8>> {
         // SAFETY: the size is not zero.
-        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout(bytes)) }).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout(bytes)) })
+            .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
     #[cfg(miri)]

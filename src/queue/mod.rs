@@ -131,9 +131,8 @@ impl Queue {
     /// # Errors
     /// The system's, when the memory is not to be had.
     pub fn new(id: u64, layout: Layout, max_line: usize) -> io::Result<Queue> {
-        let shards = (0..layout.shards)
-            .map(|_| Memory::new(layout.cells).map(Shard::new))
-            .collect::<io::Result<Vec<_>>>()?;
+        let shards =
+            (0..layout.shards).map(|_| Memory::new(layout.cells).map(Shard::new)).collect::<io::Result<Vec<_>>>()?;
         Ok(Queue { id, max_line, shards: shards.into_boxed_slice(), refused: Refused::default() })
     }
 

@@ -11,7 +11,11 @@ pub const LINK_BYTES: usize = 16;
 /// Cells that `bytes` bytes take; a line takes at least one, so that it has a slot for its mark.
 #[inline]
 pub const fn cells_of(bytes: usize) -> usize {
-    if bytes == 0 { 1 } else { bytes.div_ceil(CELL_BYTES) }
+    if bytes == 0 {
+        1
+    } else {
+        bytes.div_ceil(CELL_BYTES)
+    }
 }
 
 /// The tail word: where the next claim starts, how many lines were claimed, and whether claims are still taken.

@@ -53,7 +53,8 @@ impl Reader {
     /// # Errors
     /// `TEL_ERR_IO` if the engine cannot start one.
     pub fn new(bootstrap_servers: &str, topics: &[String]) -> Result<Reader> {
-        let failed = |error| Error::new(tel_error::TEL_ERR_IO, format!("cannot read from the embedded broker: {error}"));
+        let failed =
+            |error| Error::new(tel_error::TEL_ERR_IO, format!("cannot read from the embedded broker: {error}"));
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
             .set("group.id", "tel-reader")

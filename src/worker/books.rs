@@ -49,7 +49,12 @@ impl Books {
                 self.ledger.dropped_full += 1;
                 route.account.counters.dropped_full.add(1);
                 let id = &route.account.id;
-                say!(log, Error, "stuck", "client {id}: nothing is delivered and its share of memory is full: lines dropped");
+                say!(
+                    log,
+                    Error,
+                    "stuck",
+                    "client {id}: nothing is delivered and its share of memory is full: lines dropped"
+                );
             }
             Room::None => return Visit::Stop,
         }
@@ -77,7 +82,7 @@ impl Books {
                 return Some((route, addressed.value));
             }
         }
-        // Only now: an id that is listed is well-formed. 
+        // Only now: an id that is listed is well-formed.
         if addressed.is_some_and(|addressed| is_id(addressed.client)) {
             self.ledger.unknown_client += 1;
         } else {

@@ -21,6 +21,8 @@ const LARGEST_CHUNK: usize = 256 << 10;
 const FULL_BATCH_BYTES: usize = 1_000_000;
 /// A client is stuck when lines were handed over for it and none of them ended for so long, while others' did.
 const STUCK: Duration = Duration::from_secs(5);
+/// Lines are being delivered if some were within this time.
+const FLOWING: Duration = Duration::from_millis(2500);
 /// A removed client's lines are handed over within this time of the change, or not at all. One second is promised; the
 /// change may be seen a tenth of it later.
 const WITHDRAWN: Duration = Duration::from_millis(800);
@@ -89,8 +91,10 @@ pub struct Lanes {
     sent_lines: usize,
     /// Chunk bytes of batches not handed over.
     unsent_bytes: usize,
-    /// When any client's line was last delivered.
-    progress: Instant,
+    /// When any client's line was last delivered; `None` before the first.
+    progress: Option<Instant>,
+    /// Since when lines are being delivered without a gap of `FLOWING`.
+    flowing_since: Instant,
 }
 
 impl Lanes {
@@ -106,7 +110,8 @@ impl Lanes {
             lines: 0,
             sent_lines: 0,
             unsent_bytes: 0,
-            progress: now,
+            progress: None,
+            flowing_since: now,
         }
     }
 
@@ -177,7 +182,11 @@ impl Lanes {
             turn: 0,
             is_ready: false,
             withdrawn: None,
-            limits: Limits { sampled: 0.0, tokens: route.client.max_lines_per_second.unwrap_or(0.0).max(1.0), filled: now },
+            limits: Limits {
+                sampled: 0.0,
+                tokens: route.client.max_lines_per_second.unwrap_or(0.0).max(1.0),
+                filled: now,
+            },
         }));
     }
 
@@ -189,7 +198,8 @@ impl Lanes {
         let wanted = lane.chunk.max(bytes);
         let cost = |bytes| Pool::size_for(bytes) + ENGINE_BYTES_PER_LINE;
         // The threshold: what it holds, and what is free. The first batch is always let through.
-        let fair = |cost| used + cost <= self.bytes && (lane.held_bytes == 0 || lane.held_bytes + cost <= self.bytes - used);
+        let fair =
+            |cost| used + cost <= self.bytes && (lane.held_bytes == 0 || lane.held_bytes + cost <= self.bytes - used);
         let size = [wanted, bytes].into_iter().find(|size| fair(cost(*size)));
         let Some(chunk) = size.and_then(|size| self.pool.take(size).or_else(|| self.pool.take(bytes))) else {
             return false;
@@ -221,8 +231,10 @@ impl Lanes {
     fn no_room(&mut self, slot: usize, before: Limits, now: Instant) -> Room<'_> {
         let Some(Some(lane)) = self.lanes.get_mut(slot) else { return Room::None };
         lane.limits = before;
-        let is_stuck = lane.sent_lines > 0 && now.saturating_duration_since(lane.progress) > STUCK;
-        let others_flow = now.saturating_duration_since(self.progress) < STUCK;
+        // After an outage of all, everyone gets the time to move again that a single one has.
+        let since = lane.progress.max(self.flowing_since);
+        let is_stuck = lane.sent_lines > 0 && now.saturating_duration_since(since) > STUCK;
+        let others_flow = self.progress.is_some_and(|progress| now.saturating_duration_since(progress) < FLOWING);
         if is_stuck && others_flow {
             Room::Stuck
         } else {
@@ -287,7 +299,10 @@ impl Lanes {
     pub fn take_back(&mut self, batch: Batch, delivered: bool, now: Instant) {
         let lines = batch.lines() as usize;
         if delivered {
-            self.progress = now;
+            if self.progress.is_none_or(|progress| now.saturating_duration_since(progress) > FLOWING) {
+                self.flowing_since = now;
+            }
+            self.progress = Some(now);
         }
         if let Some(Some(lane)) = self.lanes.get_mut(batch.account.slot) {
             lane.progress = now;

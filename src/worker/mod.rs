@@ -83,17 +83,14 @@ impl Worker {
     /// `TEL_ERR_IO` when the memory is not to be had.
     pub fn new(config: &Config, shared: Arc<Shared>, sink: Box<dyn Sink + Send>) -> Result<Worker> {
         // Lines take part of the bound, the engine's cost of each line the rest; the part for lines is faulted in.
-        let pool = Pool::new(config.batches_bytes, config.batches_bytes / 2)
-            .map_err(|error| Error::io(format_args!("batches.bytes: cannot map {} bytes", config.batches_bytes), &error))?;
+        let pool = Pool::new(config.batches_bytes, config.batches_bytes / 2).map_err(|error| {
+            Error::io(format_args!("batches.bytes: cannot map {} bytes", config.batches_bytes), &error)
+        })?;
         let now = Instant::now();
         Ok(Worker {
             consumer: Consumer::new(Arc::clone(&shared.queue)),
             table: shared.routes.table_to_keep(),
-            books: Books {
-                lanes: Lanes::new(pool, config, now),
-                epochs: Epochs::default(),
-                ledger: Ledger::default(),
-            },
+            books: Books { lanes: Lanes::new(pool, config, now), epochs: Epochs::default(), ledger: Ledger::default() },
             busy_bytes: config.queue_bytes as u64 / 32,
             closing: false,
             sink,
@@ -206,7 +203,8 @@ impl Worker {
 
     fn finish_flushes(&mut self) {
         let epochs = &self.books.epochs;
-        let done = self.flushes.iter().take_while(|(_, epoch)| epochs.ended_through(*epoch)).last().map(|flush| flush.0);
+        let done =
+            self.flushes.iter().take_while(|(_, epoch)| epochs.ended_through(*epoch)).last().map(|flush| flush.0);
         if let Some(flush) = done {
             self.flushes.retain(|(number, _)| *number > flush);
             self.shared.control.flushed(flush);
@@ -243,7 +241,8 @@ impl Worker {
             self.give_up();
         }
         self.publish(Instant::now());
-        let left = deadline.map_or(Duration::from_secs(10), |deadline| deadline.saturating_duration_since(Instant::now()));
+        let left =
+            deadline.map_or(Duration::from_secs(10), |deadline| deadline.saturating_duration_since(Instant::now()));
         if !self.sink.close(left.max(LAST_MOMENT)) {
             // Abandoned threads may still read the lines.
             self.books.lanes.leak();

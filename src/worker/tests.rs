@@ -144,7 +144,10 @@ fn a_line_waits_for_the_batching_time_and_no_longer() {
 
 #[test]
 fn samples_and_rates_are_kept_and_counted() {
-    let bench = Bench::new("", r#"{"id": "s", "sample": 0.25}, {"id": "r", "max_lines_per_second": 10}, {"id": "n", "sample": 0}"#);
+    let bench = Bench::new(
+        "",
+        r#"{"id": "s", "sample": 0.25}, {"id": "r", "max_lines_per_second": 10}, {"id": "n", "sample": 0}"#,
+    );
     for _ in 0..400 {
         for id in ["s", "r", "n"] {
             bench.submit(&format!("{id} x")).unwrap();
@@ -198,7 +201,8 @@ fn while_nothing_can_be_sent_the_queue_fills_and_nothing_taken_is_lost() {
 
 #[test]
 fn a_stuck_client_pins_its_own_share_and_the_others_flow() {
-    let config = r#", "queue.bytes": 500000, "queue.max_line_bytes": 1000, "batches.bytes": 500000, "kafka": {"linger.ms": 10}"#;
+    let config =
+        r#", "queue.bytes": 500000, "queue.max_line_bytes": 1000, "batches.bytes": 500000, "kafka": {"linger.ms": 10}"#;
     let bench = Bench::new(config, r#"{"id": "stuck"}, {"id": "fine"}"#);
     bench.desk.lock().unwrap().stuck = vec!["stuck".into()];
     let filler = "x".repeat(200);
@@ -233,7 +237,10 @@ fn a_close_with_nowhere_to_send_ends_in_time_with_every_line_accounted_for() {
         bench.submit("c1 x").unwrap();
     }
     let start = Instant::now();
-    assert_eq!(bench.shared.control.close(Some(Duration::from_millis(200))), Err(crate::error::tel_error::TEL_ERR_TIMEOUT));
+    assert_eq!(
+        bench.shared.control.close(Some(Duration::from_millis(200))),
+        Err(crate::error::tel_error::TEL_ERR_TIMEOUT)
+    );
     assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
     let ledger = bench.ledger();
     assert_eq!((ledger.failed, ledger.in_flight, bench.residual()), (1000, 0, 0));

@@ -98,7 +98,9 @@ mod tests {
             "inputs": {"in": {"type": "stdin"}, "old": {"type": "file", "path": "/var/log/a"}}}"#;
         let config = Config::parse(file).unwrap();
         let inputs: Vec<_> = config.inputs.iter().map(|input| (input.name.as_str(), &input.source)).collect();
-        assert!(matches!(inputs[..], [("in", Source::Stdin), ("old", Source::File(path))] if path == Path::new("/var/log/a")));
+        assert!(
+            matches!(inputs[..], [("in", Source::Stdin), ("old", Source::File(path))] if path == Path::new("/var/log/a"))
+        );
     }
 
     #[test]

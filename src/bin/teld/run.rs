@@ -87,7 +87,9 @@ pub fn run(file: &Path) -> ExitCode {
             Ok(Event::InputEnded { name, result }) => {
                 running -= 1;
                 match result {
-                    Ok(totals) => eprintln!("teld: inputs.{name}: ended, {} lines, {} bytes", totals.lines, totals.bytes),
+                    Ok(totals) => {
+                        eprintln!("teld: inputs.{name}: ended, {} lines, {} bytes", totals.lines, totals.bytes)
+                    }
                     Err(error) => {
                         eprintln!("teld: inputs.{name}: {error}");
                         failed = true;

@@ -84,8 +84,10 @@ impl Engine {
         }
         client_config.set("allow.auto.create.topics", "false");
         let native = native_config(config, &client_config)?;
-        // SAFETY: a configuration not yet given to a client. Reports and errors come as events on the main queue.
+        // SAFETY: a configuration not yet given to a client. Reports and errors come as events on the main queue. The
+        // resolver is a function of this library.
         unsafe {
+            rd_kafka_conf_set_resolve_cb(native.ptr(), resolve);
             ffi::rd_kafka_conf_set_events(native.ptr(), ffi::RD_KAFKA_EVENT_DR | ffi::RD_KAFKA_EVENT_ERROR);
         }
         let client = Client::new(&client_config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context)
@@ -371,4 +373,44 @@ unsafe extern "C" fn choose_partition(
     // SAFETY: points to the topic's counter, which lives until the client has ended its threads.
     unsafe { &*topic_opaque.cast::<AtomicI32>() }.store(partitions, Ordering::Relaxed);
     chosen((line_opaque as usize >> 32) as u32, partitions)
+}
+
+// Missing from rdkafka-sys's bindings; rdkafka.h of librdkafka 2.12.
+extern "C" {
+    fn rd_kafka_conf_set_resolve_cb(config: *mut ffi::rd_kafka_conf_t, resolve: Resolve);
+}
+
+type Resolve = unsafe extern "C" fn(
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const libc::addrinfo,
+    result: *mut *mut libc::addrinfo,
+    opaque: *mut c_void,
+) -> i32;
+
+/// getaddrinfo for librdkafka, but an address in numbers is read as one. librdkafka's own look-up asks for AI_ADDRCONFIG,
+/// for which glibc takes a lock that a fork at the wrong moment leaves locked in the child for ever.
+///
+/// # Safety
+/// Called by librdkafka, as its header describes: with neither node nor service it frees `result`.
+unsafe extern "C" fn resolve(
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const libc::addrinfo,
+    result: *mut *mut libc::addrinfo,
+    _opaque: *mut c_void,
+) -> i32 {
+    // SAFETY: librdkafka's arguments are those of getaddrinfo, or a result of it to be freed.
+    unsafe {
+        if node.is_null() && service.is_null() {
+            libc::freeaddrinfo(*result);
+            return 0;
+        }
+        let mut numeric = *hints;
+        numeric.ai_flags = (numeric.ai_flags & !libc::AI_ADDRCONFIG) | libc::AI_NUMERICHOST;
+        match libc::getaddrinfo(node, service, &numeric, result) {
+            libc::EAI_NONAME => libc::getaddrinfo(node, service, hints, result),
+            other => other,
+        }
+    }
 }

@@ -61,7 +61,11 @@ enum State {
     /// It has failed for good and is being emptied.
     Emptying(Engine),
     /// None: start one at this time; the delay after the next failure; what became of the last one.
-    Down { at: Instant, delay: Duration, why: String },
+    Down {
+        at: Instant,
+        delay: Duration,
+        why: String,
+    },
     Closed,
 }
 
@@ -93,7 +97,9 @@ pub struct KafkaSink {
 /// `TEL_ERR_CONFIG`, naming the key where the engine does.
 pub fn check(config: &Config) -> Result<()> {
     let quiet = Log::new(Box::new(|_, _| {}));
-    match Engine::new(&Arc::new(config.kafka.clone()), None, &quiet).map_err(|refusal| judge(&config.kafka, refusal, &quiet)) {
+    match Engine::new(&Arc::new(config.kafka.clone()), None, &quiet)
+        .map_err(|refusal| judge(&config.kafka, refusal, &quiet))
+    {
         Ok(_) | Err(Verdict::NotYet(_)) => Ok(()),
         Err(Verdict::Never(error)) => Err(error),
     }
@@ -183,7 +189,11 @@ impl KafkaSink {
         }
         let pause = self.pause;
         self.pause = (2 * pause).min(START_AGAIN[1]);
-        State::Down { at: Instant::now() + pause, delay: START_AGAIN[0], why: format!("the engine failed for good: {why}") }
+        State::Down {
+            at: Instant::now() + pause,
+            delay: START_AGAIN[0],
+            why: format!("the engine failed for good: {why}"),
+        }
     }
 
     /// Hands `handed` over: its lines marked to be sent again, or all of them the first time.
@@ -215,7 +225,9 @@ impl KafkaSink {
         // SAFETY: the batch goes into `hands` below and stays there until all its lines are reported, or the engine is
         // gone; its lines are not changed meanwhile, only the headers between them.
         unsafe {
-            engine.hand_over(&topic, number, turn, lines.map(|line| line.value), |index, error| refused.push((index, error)));
+            engine.hand_over(&topic, number, turn, lines.map(|line| line.value), |index, error| {
+                refused.push((index, error))
+            });
         }
         let refused: Vec<LineReport> = {
             let mut lines = batch.iter().filter(|line| !repeated || offsets.binary_search(&line.offset).is_ok());
@@ -223,7 +235,12 @@ impl KafkaSink {
             let mut report = |(index, error): (usize, RDKafkaErrorCode)| {
                 let line = lines.nth(index - next)?;
                 next = index + 1;
-                Some(LineReport { batch: number, value: line.value.as_ptr(), bytes: line.value.len(), error: Some(error) })
+                Some(LineReport {
+                    batch: number,
+                    value: line.value.as_ptr(),
+                    bytes: line.value.len(),
+                    error: Some(error),
+                })
             };
             refused.into_iter().filter_map(&mut report).collect()
         };
@@ -250,7 +267,9 @@ impl KafkaSink {
             }
             // The engine's own queue is full, or it failed for good: the line was not tried. A line whose time has run
             // out is given up even so.
-            Some(error) if error == RDKafkaErrorCode::QueueFull || (fatal && error != RDKafkaErrorCode::MessageTimedOut) => {
+            Some(error)
+                if error == RDKafkaErrorCode::QueueFull || (fatal && error != RDKafkaErrorCode::MessageTimedOut) =>
+            {
                 handed.again += 1;
                 let offset = handed.batch.offset_of(report.value);
                 handed.batch.mark_again(offset);
@@ -298,8 +317,12 @@ impl KafkaSink {
                 }
                 continue;
             }
-            if !self.hands.have_room(handed.again as usize, handed.batch.value_bytes(), self.config.max_messages, self.most_bytes)
-            {
+            if !self.hands.have_room(
+                handed.again as usize,
+                handed.batch.value_bytes(),
+                self.config.max_messages,
+                self.most_bytes,
+            ) {
                 break;
             }
             if let Some(handed) = self.again.pop_front() {
@@ -384,7 +407,16 @@ impl Sink for KafkaSink {
         }
         self.sequence += 1;
         let sequence = self.sequence;
-        self.hand_over(Handed { batch, sequence, open: 0, delivered: 0, delivered_bytes: 0, failed: 0, error: None, again: 0 });
+        self.hand_over(Handed {
+            batch,
+            sequence,
+            open: 0,
+            delivered: 0,
+            delivered_bytes: 0,
+            failed: 0,
+            error: None,
+            again: 0,
+        });
         Ok(())
     }
 

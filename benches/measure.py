@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+"""Runs the measurements and writes the report. Started by `run`, which builds everything first.
+
+Use: measure.py quick|full REPORT_FOLDER DATE
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import plot
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "target" / "bench"
+KAFKA = ROOT / "tests" / "kafka" / "kafka"
+PYTHON = ROOT / "target" / "python-bench" / "bin" / "python"
+CLIENTS = 100
+
+FORMS = {
+    # Rounds of the submit bench; lines and runs of each producer end to end, and with which codecs.
+    "quick": {"rounds": 11, "lines": 300_000, "runs": 3, "codecs": ["gzip"]},
+    "full": {"rounds": 41, "lines": 1_000_000, "runs": 5, "codecs": ["gzip", "zstd", "lz4", "none"]},
+}
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+# --- submit ---------------------------------------------------------------------------------------------------------
+
+
+def measure_submit(rounds):
+    say(f"submit: {rounds} rounds of each peer in turn")
+    done = subprocess.run([OUT / "release" / "submit-bench", str(rounds)], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def against(series, base):
+    """Ratios round by round: what both met in the same moment is divided out."""
+    return [one / other for one, other in zip(series, base)]
+
+
+def spread(ratios):
+    return f"{min(ratios):.2f} / {median(ratios):.2f} / {max(ratios):.2f}"
+
+
+def submit_rows(results):
+    base = {(r["threads"], r["bytes"]): r for r in results if r["peer"] == "memcpy"}
+    for result in results:
+        floor = base[result["threads"], result["bytes"]]
+        yield result, against(result["cpu_ns"], floor["cpu_ns"])
+
+
+def submit_table(results):
+    lines = [
+        "| threads | bytes | peer | CPU ns/line | wall ns/line | CPU against memcpy: min / median / max |",
+        "|--:|--:|---|--:|--:|--:|",
+    ]
+    for r, ratios in submit_rows(results):
+        cpu, wall = median(r["cpu_ns"]), median(r["wall_ns"])
+        lines.append(
+            f"| {r['threads']} | {r['bytes']:,} | {r['peer']} | {cpu:.1f} | {wall:.1f} | {spread(ratios)} |"
+        )
+    return lines
+
+
+# --- end to end -----------------------------------------------------------------------------------------------------
+
+
+class Broker:
+    """A Kafka of its own for one codec, gone with everything it stored when this is left."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __enter__(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        started = subprocess.run([KAFKA, "start", self.folder], stdout=subprocess.PIPE, text=True)
+        if started.returncode:
+            sys.exit("bench: no Kafka, see above")
+        env = dict(line.split("=", 1) for line in started.stdout.split())
+        self.servers = env["TEL_KAFKA_PLAINTEXT"]
+        self.admin(f"topics c 0 {CLIENTS}")
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run([KAFKA, "stop", self.folder], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def admin(self, commands):
+        done = subprocess.run([KAFKA, "admin", self.folder], input=commands, stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout
+
+    def arrived(self):
+        """Lines in all topics."""
+        return sum(int(line.split()[1]) for line in self.admin("offsets c*").splitlines())
+
+    def stored(self):
+        """Bytes of all batches, as they came over the wire."""
+        return sum(log.stat().st_size for log in self.folder.glob("data/c*-0/*.log"))
+
+
+def producers(servers, codec, clients_file, lines_file):
+    """What is compared, by name: the command of each."""
+    config = {
+        "kafka": {"bootstrap.servers": servers, "compression.codec": codec},
+        "clients.file": str(clients_file),
+    }
+    return {
+        "original": [PYTHON, ROOT / "benches/peers/original_producer.py", servers, codec, clients_file, lines_file],
+        "tel": [OUT / "submit_mapped", json.dumps(config), lines_file],
+    }
+
+
+def run_producer(command, log):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    if done.returncode:
+        log.flush()
+        sys.exit(f"bench: {Path(command[0]).name} failed ({done.returncode}): see {Path(log.name).relative_to(ROOT)}")
+    return json.loads(done.stdout)
+
+
+def make_lines(count):
+    path = OUT / "lines" / f"{count}-{CLIENTS}.txt"
+    if not path.exists():
+        say(f"making {count:,} lines for {CLIENTS} clients")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            subprocess.run([sys.executable, ROOT / "benches/gen_lines.py", str(count), str(CLIENTS)], stdout=file, check=True)
+        part.rename(path)
+    # Read once, so that the first run does not wait for the disk.
+    return path, sum(len(line.split(b" ", 1)[1]) - 1 for line in path.open("rb"))
+
+
+def measure_codec(codec, lines_file, value_bytes, count, runs):
+    clients_file = OUT / f"clients-{CLIENTS}.json"
+    clients_file.write_text(json.dumps({"revision": 1, "clients": [{"id": f"c{n}"} for n in range(CLIENTS)]}))
+    series = {}
+    with Broker(OUT / "kafka") as broker, (OUT / f"end_to_end-{codec}.log").open("w") as log:
+        commands = producers(broker.servers, codec, clients_file, lines_file)
+        arrived, stored = broker.arrived(), broker.stored()
+        for run in range(runs + 1):
+            for name, command in commands.items():
+                result = run_producer(command, log)
+                arrived_now, stored_now = broker.arrived(), broker.stored()
+                result["arrived"], result["stored"] = arrived_now - arrived, stored_now - stored
+                arrived, stored = arrived_now, stored_now
+                if result["arrived"] != count or result["delivered"] != count:
+                    sys.exit(f"bench: {name} delivered {result['delivered']} of {count} lines, {result['arrived']} arrived")
+                result["cpu"] = result["user"] + result["system"]
+                result["cpu_us_per_line"] = result["cpu"] / count * 1e6
+                result["compression"] = value_bytes / result["stored"]
+                # The first run meets a cold broker.
+                if run > 0:
+                    series.setdefault(name, []).append(result)
+                warm = "" if run else " (to warm up, not counted)"
+                say(f"{codec}: {name} {result['cpu_us_per_line']:.2f} us/line, all {count:,} lines arrived{warm}")
+    return series
+
+
+def column(runs, key):
+    return [run[key] for run in runs]
+
+
+def end_to_end_table(results):
+    lines = [
+        "| codec | producer | CPU us/line: min / median / max | original's CPU / this: min / median / max | user s | system s "
+        "| wall s | max RSS MB | switches voluntary / involuntary | compression |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for codec, series in results.items():
+        base = column(series["original"], "cpu")
+        for name, runs in series.items():
+            mid = {key: median(column(runs, key)) for key in runs[0] if key != "version"}
+            lines.append(
+                f"| {codec} | {name} | {spread(column(runs, 'cpu_us_per_line'))} "
+                f"| {spread(against(base, column(runs, 'cpu')))} | {mid['user']:.2f} | {mid['system']:.2f} "
+                f"| {mid['wall']:.1f} | {mid['max_rss_kb'] / 1024:.0f} "
+                f"| {mid['voluntary']:,.0f} / {mid['involuntary']:,.0f} | {mid['compression']:.2f} |"
+            )
+    return lines
+
+
+# --- report ---------------------------------------------------------------------------------------------------------
+
+
+def first_line(command):
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.stdout.splitlines()[0] if done.stdout else ""
+    except OSError:
+        return ""
+
+
+def machine(end_to_end):
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    versions = [first_line(["rustc", "--version"]), first_line(["cc", "--version"]), f"Python {platform.python_version()}"]
+    versions += {run["version"] for series in end_to_end.values() for run in series["original"]}
+    tel = first_line(["pkg-config", "--modversion", "tel"])
+    commit = first_line(["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=9"])
+    if os.environ.get("TEL_BENCH_STAGE"):
+        commit = "not of this tree"
+    return [
+        f"- Machine: {len(os.sched_getaffinity(0))} cores of {model}, {memory:.0f} GB, {release}, Linux {platform.release()}.",
+        f"- Versions: tel {tel} ({commit}), Apache Kafka 4.1.0, {', '.join(filter(None, versions))}.",
+    ]
+
+
+def report(form, folder, date, submit, end_to_end):
+    how = FORMS[form]
+    text = [
+        "# Performance",
+        "",
+        "Ratios taken in one run, everything in turn (A B C A B C …), each divided by its neighbour of the same round. Absolute",
+        "figures are this machine's of that day; the ratios are what to compare.",
+        "",
+        f"- Made by `benches/run {form}` ({'`make bench`' if form == 'quick' else '`make bench BENCH=full`'}), {date}; "
+        "this file and its plots are its output.",
+        *machine(end_to_end),
+        "",
+        "## Submitting a line",
+        "",
+        f"{how['rounds']} rounds. CPU is the submitting threads' own; wall includes waiting for a core where there are more threads than cores.",
+        "The lines come from the cache, as those that a host has just written. `tel_submit` is called from C through the shared",
+        "library, with a queue of 32 MiB, in bursts of less than half of it, and its worker draining; it is checked that no line",
+        "found the queue full. Its peers: the copy alone, into as much memory; crossbeam's bounded queue of boxed lines, with a consumer that frees;",
+        "`rd_kafka_produce` with a copy, only as far as librdkafka's own queue; one `write` into a pipe of 64 KiB that a thread reads.",
+        "",
+        "![submit](submit.svg)",
+        "",
+        *submit_table(submit),
+        "",
+        "## End to end",
+        "",
+        f"{how['lines']:,} lines of 251 bytes on average, {CLIENTS} clients (Zipf), one thread, into a real Kafka over plaintext; {how['runs']} runs of each",
+        "after one to warm up; every run's lines are counted in Kafka. CPU is user and system time of the producer's whole process",
+        "by getrusage; of the original (`benches/peers/original_producer.py`, a re-creation) without what starting Python costs and",
+        "without its logger's process. Compression: bytes of the values over bytes in Kafka's logs, the batches' frames included.",
+        "",
+        "![end to end](end_to_end.svg)",
+        "",
+        *end_to_end_table(end_to_end),
+        "",
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text("\n".join(text))
+    (folder / "results.json").write_text(
+        json.dumps({"form": form, "date": date, "submit": submit, "end_to_end": end_to_end}, indent=1) + "\n"
+    )
+    rows = [
+        (f"{r['threads']} thread{'s' if r['threads'] > 1 else ''}, {r['bytes']:,} bytes", r["peer"], ratios)
+        for r, ratios in submit_rows(submit)
+    ]
+    (folder / "submit.svg").write_text(plot.bars("CPU per line against a bare memcpy (log scale)", rows, log=True, unit="x"))
+    rows = [
+        (codec, name, column(runs, "cpu_us_per_line")) for codec, series in end_to_end.items() for name, runs in series.items()
+    ]
+    (folder / "end_to_end.svg").write_text(plot.bars("CPU per line, end to end, microseconds", rows, unit=" us"))
+    return text
+
+
+def main():
+    form, folder, date = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    how = FORMS[form]
+    submit = measure_submit(how["rounds"])
+    print("\n".join(submit_table(submit)), flush=True)
+    lines_file, value_bytes = make_lines(how["lines"])
+    end_to_end = {
+        codec: measure_codec(codec, lines_file, value_bytes, how["lines"], how["runs"]) for codec in how["codecs"]
+    }
+    print("\n".join(["", *end_to_end_table(end_to_end), ""]))
+    report(form, ROOT / folder, date, submit, end_to_end)
+    print(f"bench: the report is in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -105,7 +105,7 @@ impl Producer {
     /// Whether lines of `client` are wanted now. Wait-free.
     #[inline]
     pub fn wants(&self, client: &[u8]) -> bool {
-        self.inner().is_ok_and(|inner| inner.shared.routes.wants(client))
+        self.inner().is_ok_and(|inner| inner.shared.routes.wants(client) && !inner.queue.is_closed())
     }
 
     /// Reads the client list again, from `path` or the configured file, and swaps it whole.

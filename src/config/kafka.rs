@@ -139,14 +139,16 @@ impl KafkaConfig {
         if !level_given && properties.get("compression.codec").is_some_and(|codec| codec == "gzip") {
             properties.insert("compression.level".into(), GZIP_LEVEL.into());
         }
-        let number = |name, least, most| number(&properties, &given_names, name, least, most);
-        let backoff = number("retry.backoff.ms", 0.0, 300_000.0)?;
-        let whole = Duration::from_secs_f64(number(LINGER, 0.0, 900_000.0)? / 1000.0);
-        let max_messages = match number("queue.buffering.max.messages", 0.0, 2_147_483_647.0)? as usize {
+        let number = |name, range| number(&properties, &given_names, name, range);
+        let integer = |name, least, most| number(name, Range { least, most, whole: true });
+        let backoff = integer("retry.backoff.ms", 0.0, 300_000.0)?;
+        let linger = number(LINGER, Range { least: 0.0, most: 900_000.0, whole: false })?;
+        let whole = Duration::from_secs_f64(linger / 1000.0);
+        let max_messages = match integer("queue.buffering.max.messages", 0.0, 2_147_483_647.0)? as usize {
             0 => i32::MAX as usize,
             bound => bound,
         };
-        let batch_lines = number("batch.num.messages", 1.0, 1_000_000.0)? as usize;
+        let batch_lines = integer("batch.num.messages", 1.0, 1_000_000.0)? as usize;
         if !backoff_cap_given && backoff > 1000.0 {
             // Since 2.2 librdkafka caps the backoff at this property's default of one second.
             properties.insert("retry.backoff.max.ms".into(), properties["retry.backoff.ms"].clone());
@@ -213,17 +215,25 @@ fn check_files(properties: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
+/// What a number may be; librdkafka's own bounds.
+struct Range {
+    least: f64,
+    most: f64,
+    whole: bool,
+}
+
 fn number(
     properties: &BTreeMap<String, String>,
     given_names: &BTreeMap<String, String>,
     name: &str,
-    least: f64,
-    most: f64,
+    Range { least, most, whole }: Range,
 ) -> Result<f64> {
     let value = properties.get(name).map_or("", String::as_str).trim();
-    value.parse::<f64>().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+    let fits = |number: &f64| (least..=most).contains(number) && (!whole || number.fract() == 0.0);
+    value.parse::<f64>().ok().filter(fits).ok_or_else(|| {
         let name = given_names.get(name).map_or(name, String::as_str);
-        Error::config(format!("kafka.{name}: must be a number from {least} to {most}, not \"{value}\""))
+        let kind = if whole { "an integer" } else { "a number" };
+        Error::config(format!("kafka.{name}: must be {kind} from {least} to {most}, not \"{value}\""))
     })
 }
 

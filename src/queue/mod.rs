@@ -184,7 +184,7 @@ impl Queue {
 
     #[cold]
     fn refuse(&self, why: PushError) -> PushError {
-        if self.shards[0].is_closed() {
+        if self.is_closed() {
             return PushError::Closed;
         }
         let term = if why == PushError::Full { &self.refused.full } else { &self.refused.too_long };
@@ -199,6 +199,12 @@ impl Queue {
         for shard in &self.shards {
             shard.close();
         }
+    }
+
+    /// No more lines are taken.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.shards[0].is_closed()
     }
 
     /// What went in. `taken` is the number of lines that the consumer had taken from each shard

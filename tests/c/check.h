@@ -140,6 +140,21 @@ static inline int entries(const char *path)
 static inline int threads_now(void) { return entries("/proc/self/task"); }
 static inline int descriptors_now(void) { return entries("/proc/self/fd"); }
 
+/* What a process is doing, as far as the kernel tells: running, or waiting, and in which call for what. */
+static inline void show_state(pid_t process)
+{
+    static const char *const files[] = { "stat", "wchan", "syscall" };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; ++i) {
+        char path[64], line[512];
+        snprintf(path, sizeof path, "/proc/%ld/%s", (long)process, files[i]);
+        FILE *file = fopen(path, "r");
+        if (file && fgets(line, sizeof line, file))
+            fprintf(stderr, "    %s: %.200s\n", files[i], line);
+        if (file)
+            fclose(file);
+    }
+}
+
 /* Waits for a child; past the deadline it is killed, and that is a failure of its own. Returns its exit status, or
  * minus the signal that ended it. */
 static inline int await_child(pid_t child, long long ms)
@@ -156,6 +171,7 @@ static inline int await_child(pid_t child, long long ms)
         }
         if (now_ms() >= end) {
             fprintf(stderr, "the child hangs: still there after %lld ms\n", ms * patience());
+            show_state(child);
             kill(child, SIGKILL);
             waitpid(child, &status, 0);
             return -SIGKILL;

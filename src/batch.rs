@@ -4,6 +4,7 @@ use crate::pool::Chunk;
 use crate::route::Account;
 use crate::split::escape;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bytes in front of each line: its length.
 pub const HEADER: usize = 4;
@@ -23,6 +24,8 @@ pub struct Batch {
     pub turn: u32,
     /// The worker's epoch in which it was opened.
     pub epoch: u64,
+    /// When it was handed to the sink.
+    pub handed_over: Option<Instant>,
     chunk: Chunk,
     used: usize,
     lines: u32,
@@ -32,7 +35,7 @@ pub struct Batch {
 impl Batch {
     /// An empty batch in `chunk`.
     pub fn new(account: Arc<Account>, topic: Arc<str>, chunk: Chunk, epoch: u64) -> Batch {
-        Batch { account, topic, turn: 0, epoch, chunk, used: 0, lines: 0, value_bytes: 0 }
+        Batch { account, topic, turn: 0, epoch, handed_over: None, chunk, used: 0, lines: 0, value_bytes: 0 }
     }
 
     /// Bytes of chunk that a line of `bytes` takes.

@@ -76,8 +76,14 @@ impl Producer {
         Ok(producer)
     }
 
+    /// Whether this process was forked after the producer was made.
+    #[inline]
+    pub fn is_forked(&self) -> bool {
+        self.inner.guard.is_forked()
+    }
+
     fn inner(&self) -> Result<&Inner, tel_error> {
-        if self.inner.guard.is_forked() {
+        if self.is_forked() {
             return Err(tel_error::TEL_ERR_FORKED);
         }
         Ok(&self.inner)

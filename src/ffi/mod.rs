@@ -253,7 +253,9 @@ pub unsafe extern "C" fn tel_producer_close(p: *mut tel_producer, timeout_ms: c_
 #[no_mangle]
 pub unsafe extern "C" fn tel_producer_free(p: *mut tel_producer) {
     guarded((), || {
-        if !p.is_null() {
+        // SAFETY: NULL or made by `tel_producer_new`.
+        let is_ours = unsafe { p.as_ref() }.is_some_and(|p| !p.producer.is_forked());
+        if is_ours {
             // SAFETY: made by `tel_producer_new`, freed once by the caller's word.
             drop(unsafe { Box::from_raw(p) });
         }

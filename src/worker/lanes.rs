@@ -19,10 +19,14 @@ use std::time::{Duration, Instant};
 const LARGEST_CHUNK: usize = 256 << 10;
 /// A client with so many bytes waiting is handed over before its time: Kafka's usual limit of a request's batch.
 const FULL_BATCH_BYTES: usize = 1_000_000;
-/// A client is stuck when lines were handed over for it and none of them ended for so long, while others' did.
+/// A client is stuck when lines were handed over for it and none of them ended for so long, while others' did that were
+/// handed over later. An outage of all is nobody's own: nothing is dropped for it.
 const STUCK: Duration = Duration::from_secs(5);
-/// Lines are being delivered if some were within this time.
-const FLOWING: Duration = Duration::from_millis(2500);
+/// A batch that is delivered so long after its hand-over tells that an outage has ended.
+const OUTAGE: Duration = Duration::from_millis(2500);
+/// A batch handed over so much later than a stuck client's, and delivered, tells that the trouble is that client's own:
+/// one broker may be slower than another, but not by so much.
+const OVERTAKEN: Duration = Duration::from_millis(50);
 /// A removed client's lines are handed over within this time of the change, or not at all. One second is promised; the
 /// change may be seen a tenth of it later.
 const WITHDRAWN: Duration = Duration::from_millis(800);
@@ -91,9 +95,9 @@ pub struct Lanes {
     sent_lines: usize,
     /// Chunk bytes of batches not handed over.
     unsent_bytes: usize,
-    /// When any client's line was last delivered; `None` before the first.
-    progress: Option<Instant>,
-    /// Since when lines are being delivered without a gap of `FLOWING`.
+    /// The latest hand-over of a batch that was delivered.
+    delivered_hand_over: Option<Instant>,
+    /// When the last outage ended: everyone has the time to move again from there on.
     flowing_since: Instant,
 }
 
@@ -110,7 +114,7 @@ impl Lanes {
             lines: 0,
             sent_lines: 0,
             unsent_bytes: 0,
-            progress: None,
+            delivered_hand_over: None,
             flowing_since: now,
         }
     }
@@ -231,11 +235,10 @@ impl Lanes {
     fn no_room(&mut self, slot: usize, before: Limits, now: Instant) -> Room<'_> {
         let Some(Some(lane)) = self.lanes.get_mut(slot) else { return Room::None };
         lane.limits = before;
-        // After an outage of all, everyone gets the time to move again that a single one has.
         let since = lane.progress.max(self.flowing_since);
-        let is_stuck = lane.sent_lines > 0 && now.saturating_duration_since(since) > STUCK;
-        let others_flow = self.progress.is_some_and(|progress| now.saturating_duration_since(progress) < FLOWING);
-        if is_stuck && others_flow {
+        let stands_still = lane.sent_lines > 0 && now.saturating_duration_since(since) > STUCK;
+        let overtaken = self.delivered_hand_over.is_some_and(|other| other > lane.progress + OVERTAKEN);
+        if stands_still && overtaken {
             Room::Stuck
         } else {
             Room::None
@@ -271,7 +274,7 @@ impl Lanes {
                 if !too_late {
                     let free = self.most_sent_lines.saturating_sub(self.sent_lines);
                     let fair = lane.sent_lines == 0 || lane.sent_lines + lines <= free;
-                    let sent = if fair { send(lane.with_turn(batch)) } else { Err(batch) };
+                    let sent = if fair { send(lane.addressed(batch, now)) } else { Err(batch) };
                     if let Err(batch) = sent {
                         lane.waiting.push_front(batch);
                         break;
@@ -298,11 +301,11 @@ impl Lanes {
     /// A batch has come back from the sink.
     pub fn take_back(&mut self, batch: Batch, delivered: bool, now: Instant) {
         let lines = batch.lines() as usize;
-        if delivered {
-            if self.progress.is_none_or(|progress| now.saturating_duration_since(progress) > FLOWING) {
+        if let (true, Some(handed_over)) = (delivered, batch.handed_over) {
+            if now.saturating_duration_since(handed_over) > OUTAGE {
                 self.flowing_since = now;
             }
-            self.progress = Some(now);
+            self.delivered_hand_over = self.delivered_hand_over.max(Some(handed_over));
         }
         if let Some(Some(lane)) = self.lanes.get_mut(batch.account.slot) {
             lane.progress = now;
@@ -368,8 +371,9 @@ impl Lane {
         }
     }
 
-    fn with_turn(&self, mut batch: Batch) -> Batch {
+    fn addressed(&self, mut batch: Batch, now: Instant) -> Batch {
         batch.turn = self.turn;
+        batch.handed_over = Some(now);
         batch
     }
 }

@@ -5,8 +5,7 @@ use crate::config::KafkaConfig;
 use crate::error::{Error, Result};
 use crate::log::{Level, Log};
 use rdkafka::bindings as ffi;
-use rdkafka::client::{Client, ClientContext};
-use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr, RDKafkaType};
 use std::collections::HashMap;
@@ -14,10 +13,6 @@ use std::ffi::{c_char, c_void, CStr, CString};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::Arc;
-
-/// Nothing is asked of the context: events are read from the queue.
-struct Context;
-impl ClientContext for Context {}
 
 /// What a report says of one line.
 pub struct LineReport {
@@ -41,9 +36,8 @@ pub enum Event {
 
 /// One client of librdkafka. Its threads end with it.
 pub struct Engine {
-    // Field order is drop order: topics are released before the client, and what they point to after it.
+    client: *mut ffi::rd_kafka_t,
     topics: HashMap<Arc<str>, Topic>,
-    client: Client<Context>,
     queue: *mut ffi::rd_kafka_queue_t,
     partitions: Vec<Arc<AtomicI32>>,
     log: Log,
@@ -76,27 +70,38 @@ impl Engine {
     /// `Setting` for a property the engine does not take, `Start` with its text if it does not start with all of them.
     pub fn new(config: &Arc<KafkaConfig>, servers: Option<&str>, log: &Log) -> Result<Engine, Refusal> {
         let mut client_config = ClientConfig::new();
-        client_config.set_log_level(log_level(config));
         client_config.extend(config.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
         client_config.remove("bootstrap.servers");
         if let Some(servers) = servers {
             client_config.set("bootstrap.servers", servers);
         }
-        client_config.set("allow.auto.create.topics", "false");
+        client_config.set("allow.auto.create.topics", "false").set("log.queue", "true");
         let native = native_config(config, &client_config)?;
-        // SAFETY: a configuration not yet given to a client. Reports and errors come as events on the main queue. The
-        // resolver is a function of this library.
-        unsafe {
+        let mut why = [0 as c_char; 512];
+        // SAFETY: a configuration not yet given to a client: reports and errors come as events on the main queue, and the
+        // resolver is a function of this library. The text has the size that is told.
+        let client = unsafe {
             rd_kafka_conf_set_resolve_cb(native.ptr(), resolve);
             ffi::rd_kafka_conf_set_events(native.ptr(), ffi::RD_KAFKA_EVENT_DR | ffi::RD_KAFKA_EVENT_ERROR);
+            ffi::rd_kafka_new(RDKafkaType::RD_KAFKA_PRODUCER, native.ptr(), why.as_mut_ptr(), why.len())
+        };
+        if client.is_null() {
+            // The configuration was not taken, and is freed with `native`.
+            // SAFETY: ended with NUL by librdkafka.
+            let why = unsafe { CStr::from_ptr(why.as_ptr()) }.to_string_lossy();
+            return Err(Refusal::Start(config.secrets.redact(&why)));
         }
-        let client = Client::new(&client_config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context)
-            .map_err(|error| Refusal::Start(config.secrets.redact(&reason(&error))))?;
-        // SAFETY: the client lives; the reference to its queue is given back in `drop`.
-        let queue = unsafe { ffi::rd_kafka_queue_get_main(client.native_ptr()) };
+        // It is the client's now.
+        std::mem::forget(native);
+        // SAFETY: the client lives; without a queue of ours its log goes to the main queue. The reference to that is given
+        // back in `drop`.
+        let queue = unsafe {
+            ffi::rd_kafka_set_log_queue(client, ptr::null_mut());
+            ffi::rd_kafka_queue_get_main(client)
+        };
         Ok(Engine {
-            topics: HashMap::new(),
             client,
+            topics: HashMap::new(),
             queue,
             partitions: Vec::new(),
             log: log.clone(),
@@ -157,10 +162,10 @@ impl Engine {
             // SAFETY: the client lives. The configuration is the topic's from `rd_kafka_topic_new` on. What its opaque
             // points to is kept in `self.partitions` until the client is gone.
             let handle = unsafe {
-                let config = ffi::rd_kafka_default_topic_conf_dup(self.client.native_ptr());
+                let config = ffi::rd_kafka_default_topic_conf_dup(self.client);
                 ffi::rd_kafka_topic_conf_set_opaque(config, Arc::as_ptr(&partitions) as *mut c_void);
                 ffi::rd_kafka_topic_conf_set_partitioner_cb(config, Some(choose_partition));
-                ffi::rd_kafka_topic_new(self.client.native_ptr(), c_name.as_ptr(), config)
+                ffi::rd_kafka_topic_new(self.client, c_name.as_ptr(), config)
             };
             if handle.is_null() {
                 return None;
@@ -250,7 +255,17 @@ impl Engine {
 
     /// The error after which this client takes nothing more, if there was one.
     pub fn fatal_error(&self) -> Option<String> {
-        self.client.fatal_error().map(|(code, text)| format!("{code:?}: {}", self.config.secrets.redact(&text)))
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the client lives; the text has the size that is told, and is ended with NUL.
+        let (code, text) = unsafe {
+            let code = ffi::rd_kafka_fatal_error(self.client, text.as_mut_ptr(), text.len());
+            (code, CStr::from_ptr(text.as_ptr()).to_string_lossy())
+        };
+        let code: RDKafkaErrorCode = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => return None,
+            code => code.into(),
+        };
+        Some(format!("{code:?}: {}", self.config.secrets.redact(&text)))
     }
 
     /// Asks for a report on every line now, queued or on its way. Does not wait for them.
@@ -258,7 +273,7 @@ impl Engine {
         /// RD_KAFKA_PURGE_F_QUEUE | _INFLIGHT | _NON_BLOCKING (rdkafka.h).
         const QUEUE_INFLIGHT_NON_BLOCKING: i32 = 1 | 2 | 4;
         // SAFETY: the client lives.
-        unsafe { ffi::rd_kafka_purge(self.client.native_ptr(), QUEUE_INFLIGHT_NON_BLOCKING) };
+        unsafe { ffi::rd_kafka_purge(self.client, QUEUE_INFLIGHT_NON_BLOCKING) };
     }
 
     /// Makes the client fail as Kafka may.
@@ -267,19 +282,20 @@ impl Engine {
         let text = c"a test's own";
         let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
         // SAFETY: the client lives; the text is copied.
-        unsafe { ffi::rd_kafka_test_fatal_error(self.client.native_ptr(), code, text.as_ptr()) };
+        unsafe { ffi::rd_kafka_test_fatal_error(self.client, code, text.as_ptr()) };
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // SAFETY: each handle was made once and is released once; the client, dropped after this, waits for its
-        // threads, so nothing refers to `partitions` any more when they are dropped.
+        // SAFETY: each handle was made once and is released once, the client last: that waits for its threads, so that
+        // nothing refers to `partitions` any more when they are dropped.
         unsafe {
             for topic in self.topics.values() {
                 ffi::rd_kafka_topic_destroy(topic.handle);
             }
             ffi::rd_kafka_queue_destroy(self.queue);
+            ffi::rd_kafka_destroy(self.client);
         }
     }
 }
@@ -303,25 +319,6 @@ fn native_config(config: &KafkaConfig, client_config: &ClientConfig) -> Result<N
             other => Error::config(format!("kafka: {}", config.secrets.redact(&other.to_string()))),
         })
     })
-}
-
-fn reason(error: &KafkaError) -> String {
-    match error {
-        KafkaError::ClientCreation(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn log_level(config: &KafkaConfig) -> RDKafkaLogLevel {
-    let debug = config.properties.contains_key("debug");
-    match config.properties.get("log_level").and_then(|level| level.parse::<i32>().ok()) {
-        Some(..=3) => RDKafkaLogLevel::Error,
-        Some(4) => RDKafkaLogLevel::Warning,
-        Some(5) => RDKafkaLogLevel::Notice,
-        Some(7..) => RDKafkaLogLevel::Debug,
-        None if debug => RDKafkaLogLevel::Debug,
-        Some(_) | None => RDKafkaLogLevel::Info,
-    }
 }
 
 fn message(value: &[u8], opaque: *mut c_void) -> RDKafkaMessage {

@@ -2,5 +2,14 @@
 
 #[cfg(loom)]
 pub mod atomics;
+#[cfg(not(loom))]
+#[path = "../../../src/pool.rs"]
+pub mod pool;
 #[path = "../../../src/queue/mod.rs"]
 pub mod queue;
+#[cfg(not(loom))]
+#[path = "../../../src/region.rs"]
+pub mod region;
+#[cfg(not(loom))]
+#[path = "../../../src/split.rs"]
+pub mod split;

@@ -153,6 +153,7 @@ macro_rules! say {
         $log.say($crate::log::Level::$level, $topic, format_args!($($message)+))
     };
 }
+#[allow(unused_imports)] // by tests/models, which has no user of it
 pub(crate) use say;
 
 #[cfg(test)]

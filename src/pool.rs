@@ -182,7 +182,7 @@ mod tests {
         let mut pool = Pool::new(units * UNIT + 17, 0).unwrap();
         let mut chunks: Vec<(Chunk, u8)> = Vec::new();
         let mut random = 1u64;
-        for round in 0..if cfg!(miri) { 200 } else { 20_000 } {
+        for round in 0..if cfg!(miri) { 60 } else { 20_000 } {
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             if random >> 63 == 0 && !chunks.is_empty() {
                 let (chunk, tag) = chunks.swap_remove((random >> 32) as usize % chunks.len());

@@ -1,7 +1,9 @@
 //! Memory taken from the system once, at the start, and given back whole.
 
 use std::io;
-use std::ptr::{self, NonNull};
+#[cfg(not(miri))]
+use std::ptr;
+use std::ptr::NonNull;
 
 /// An anonymous mapping: zeroed, page-aligned, not copied to forked children, not in core files.
 pub struct Region {

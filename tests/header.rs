@@ -11,6 +11,7 @@ fn the_header_is_what_the_sources_generate() {
         .with_config(config)
         .with_src(root.join("src/error.rs"))
         .with_src(root.join("src/stats.rs"))
+        .with_src(root.join("src/ffi/boundary.rs"))
         .with_src(root.join("src/ffi/mod.rs"))
         .generate()
         .expect("cbindgen reads the sources")

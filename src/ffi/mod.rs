@@ -13,8 +13,9 @@ use crate::error::{tel_error, Error};
 use crate::log::Log;
 use crate::producer::{check_config, Producer};
 use crate::stats::tel_stats;
+pub use boundary::tel_options;
 use boundary::{bytes, code, copy_out, guarded, text, write_error, HostLog};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 use std::mem::size_of;
 use std::path::Path;
 use std::ptr;
@@ -27,23 +28,6 @@ pub const TEL_ABI_VERSION: u32 = 1;
 #[allow(non_camel_case_types)]
 pub struct tel_producer {
     producer: Producer,
-}
-
-/// Options of `tel_producer_new` that are no configuration. Set `size` to `sizeof(tel_options)` and the rest to 0
-/// first: fields are only ever appended, and the library reads no more than `size` says.
-#[repr(C)]
-#[allow(non_camel_case_types)]
-#[derive(Clone, Copy)]
-pub struct tel_options {
-    /// `sizeof(tel_options)`.
-    pub size: usize,
-    /// Called with what the library has to say; `level` is syslog's, 3 (error) to 7 (debug). The message ends when the
-    /// call returns. Called from the library's threads, and from a thread that is in `tel_producer_new` or reloads
-    /// clients, possibly from several at once; never after `tel_producer_close` has returned. It must not call
-    /// `tel_producer_close` or `tel_producer_free`. NULL: standard error.
-    pub log: Option<unsafe extern "C" fn(level: c_int, message: *const c_char, opaque: *mut c_void)>,
-    /// Passed on to `log`.
-    pub opaque: *mut c_void,
 }
 
 /// Starts a producer.

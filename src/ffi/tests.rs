@@ -1,8 +1,7 @@
-//! The boundary itself: what is NULL, too small or unknown never gets further.
+//! What is NULL or unknown gets no further, and every failure has its reason.
 
 use super::*;
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 
 fn error_of(call: impl FnOnce(*mut c_char, usize)) -> String {
     let mut buffer = [1 as c_char; 512];
@@ -55,38 +54,6 @@ fn the_reason_is_always_a_text_that_ends() {
         });
         assert!(not_text.contains("UTF-8"), "{not_text}");
     }
-}
-
-#[test]
-fn texts_are_cut_between_characters() {
-    let mut buffer = [7 as c_char; 8];
-    // SAFETY: within the buffer.
-    unsafe { boundary::copy_out(buffer.as_mut_ptr(), 3, "aöö") };
-    // SAFETY: ended with NUL.
-    assert_eq!(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str(), Ok("a"));
-    assert_eq!(buffer[4..], [7; 4]);
-}
-
-#[test]
-fn options_are_read_as_far_as_they_reach() {
-    let mut options = MaybeUninit::<tel_options>::uninit();
-    // SAFETY: only `size` is initialised, and said to be all there is.
-    unsafe {
-        (&raw mut (*options.as_mut_ptr()).size).write(size_of::<usize>());
-        assert!(HostLog::from_options(options.as_ptr()).unwrap().is_none());
-        (&raw mut (*options.as_mut_ptr()).size).write(1);
-        assert_eq!(HostLog::from_options(options.as_ptr()).err().unwrap().kind(), tel_error::TEL_ERR_INVALID);
-        assert!(HostLog::from_options(ptr::null()).unwrap().is_none());
-    }
-}
-
-#[test]
-fn a_panic_becomes_a_code() {
-    let quiet = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let code = guarded(tel_error::TEL_ERR_INTERNAL as c_int, || panic!("a defect"));
-    std::panic::set_hook(quiet);
-    assert_eq!(code, tel_error::TEL_ERR_INTERNAL as c_int);
 }
 
 #[test]

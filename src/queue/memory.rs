@@ -17,24 +17,20 @@ fn before_end(cells: usize, offset: usize, length: usize) -> usize {
 #[cfg(not(loom))]
 mod mapped {
     use super::{before_end, io, CELL_BYTES};
-    use std::ptr::{self, NonNull};
+    use crate::region::Region;
+    use std::ptr;
 
     /// A ring of cells. Who may touch which cells when is the shard's business.
     pub struct Memory {
-        start: NonNull<u8>,
+        region: Region,
         cells: usize,
     }
 
-    // SAFETY: plain memory without thread affinity; access is coordinated by the shard's claims and marks.
-    unsafe impl Send for Memory {}
-    // SAFETY: as above.
-    unsafe impl Sync for Memory {}
-
     impl Memory {
-        /// `cells` must be a power of two.
+        /// `cells` must be a power of two. All of it is faulted in: a page fault later would be a host's thread's.
         pub fn new(cells: usize) -> io::Result<Memory> {
             debug_assert!(cells.is_power_of_two());
-            Ok(Memory { start: allocate(cells * CELL_BYTES)?, cells })
+            Ok(Memory { region: Region::new(cells * CELL_BYTES, cells * CELL_BYTES)?, cells })
         }
 
         pub fn cells(&self) -> usize {
@@ -51,9 +47,13 @@ mod mapped {
             let first = before_end(self.cells, offset, bytes.len());
             // SAFETY: the range lies in the ring by the caller's word and `before_end`, and is the caller's alone.
             unsafe {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(offset), first);
+                ptr::copy_nonoverlapping(bytes.as_ptr(), self.region.start().as_ptr().add(offset), first);
                 if first < bytes.len() {
-                    ptr::copy_nonoverlapping(bytes.as_ptr().add(first), self.start.as_ptr(), bytes.len() - first);
+                    ptr::copy_nonoverlapping(
+                        bytes.as_ptr().add(first),
+                        self.region.start().as_ptr(),
+                        bytes.len() - first,
+                    );
                 }
             }
         }
@@ -68,70 +68,15 @@ mod mapped {
             // SAFETY: both ranges lie in the ring, were written before they were published, and stay unchanged
             // until the consumer gives the cells back, which it does after its use of this slice.
             unsafe {
-                let head = std::slice::from_raw_parts(self.start.as_ptr().add(offset), first);
+                let head = std::slice::from_raw_parts(self.region.start().as_ptr().add(offset), first);
                 if first == length {
                     return head;
                 }
                 scratch.clear();
                 scratch.extend_from_slice(head);
-                scratch.extend_from_slice(std::slice::from_raw_parts(self.start.as_ptr(), length - first));
+                scratch.extend_from_slice(std::slice::from_raw_parts(self.region.start().as_ptr(), length - first));
             }
             scratch
-        }
-    }
-
-    #[cfg(not(miri))]
-    fn allocate(bytes: usize) -> io::Result<NonNull<u8>> {
-        // SAFETY: a new anonymous mapping; no existing memory is touched.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                // Populated now: a page fault later would be taken by a host's thread.
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
-                -1,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the mapping just made. A forked child never touches it, so it need not be copied on the host's
-        // writes; log lines do not belong in a core file. Both are savings: a kernel without them changes nothing.
-        unsafe {
-            libc::madvise(start, bytes, libc::MADV_DONTFORK);
-            libc::madvise(start, bytes, libc::MADV_DONTDUMP);
-        }
-        NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
-    }
-
-    #[cfg(not(miri))]
-    impl Drop for Memory {
-        fn drop(&mut self) {
-            // SAFETY: the whole mapping made by `allocate`; the queue is being dropped, so nobody uses it.
-            unsafe { libc::munmap(self.start.as_ptr().cast(), self.cells * CELL_BYTES) };
-        }
-    }
-
-    // Miri knows nothing of madvise.
-    #[cfg(miri)]
-    fn layout(bytes: usize) -> std::alloc::Layout {
-        std::alloc::Layout::from_size_align(bytes, CELL_BYTES).unwrap()
-    }
-
-    #[cfg(miri)]
-    fn allocate(bytes: usize) -> io::Result<NonNull<u8>> {
-        // SAFETY: the size is not zero.
-        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout(bytes)) })
-            .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
-    }
-
-    #[cfg(miri)]
-    impl Drop for Memory {
-        fn drop(&mut self) {
-            // SAFETY: allocated by `allocate` with the same layout.
-            unsafe { std::alloc::dealloc(self.start.as_ptr(), layout(self.cells * CELL_BYTES)) };
         }
     }
 }

@@ -3,6 +3,15 @@
 #[cfg(loom)]
 pub mod atomics;
 #[cfg(not(loom))]
+#[path = "../../../src/ffi/boundary.rs"]
+pub mod boundary;
+#[cfg(not(loom))]
+#[path = "../../../src/error.rs"]
+pub mod error;
+#[cfg(not(loom))]
+#[path = "../../../src/log.rs"]
+pub mod log;
+#[cfg(not(loom))]
 #[path = "../../../src/pool.rs"]
 pub mod pool;
 #[path = "../../../src/queue/mod.rs"]

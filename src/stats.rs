@@ -77,82 +77,48 @@ impl tel_stats {
     }
 }
 
-/// The worker's own account, in lines unless the name says otherwise. Plain numbers: one thread writes them, and
-/// publishes them as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Ledger {
-    pub delivered: u64,
-    pub failed: u64,
-    /// Dropped behind the queue, for a stuck client.
-    pub dropped_full: u64,
-    pub dropped_rate: u64,
-    pub sampled_out: u64,
-    pub unknown_client: u64,
-    pub malformed: u64,
-    /// Routed and not yet ended.
-    pub in_flight: u64,
-    pub sanitized: u64,
-    pub bytes_taken: u64,
-    pub bytes_delivered: u64,
-    pub oldest_undelivered_ms: u64,
-    pub last_delivery_unix_ms: u64,
+/// A structure of numbers that is also an array of them, so that it can be published word by word.
+macro_rules! ledger {
+    ($(#[$about:meta])* $name:ident { $($(#[$field_about:meta])* $field:ident,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$field_about])* pub $field: u64,)*
+        }
+
+        impl $name {
+            const WORDS: usize = [$(stringify!($field)),*].len();
+
+            fn words(self) -> [u64; Self::WORDS] {
+                [$(self.$field),*]
+            }
+
+            fn from_words([$($field),*]: [u64; Self::WORDS]) -> $name {
+                $name { $($field),* }
+            }
+        }
+    };
 }
 
-impl Ledger {
-    const WORDS: usize = 13;
-
-    fn words(self) -> [u64; Self::WORDS] {
-        let Ledger {
-            delivered,
-            failed,
-            dropped_full,
-            dropped_rate,
-            sampled_out,
-            unknown_client,
-            malformed,
-            in_flight,
-            sanitized,
-            bytes_taken,
-            bytes_delivered,
-            oldest_undelivered_ms,
-            last_delivery_unix_ms,
-        } = self;
-        [
-            delivered,
-            failed,
-            dropped_full,
-            dropped_rate,
-            sampled_out,
-            unknown_client,
-            malformed,
-            in_flight,
-            sanitized,
-            bytes_taken,
-            bytes_delivered,
-            oldest_undelivered_ms,
-            last_delivery_unix_ms,
-        ]
-    }
-
-    fn from_words(words: [u64; Self::WORDS]) -> Ledger {
-        let [delivered, failed, dropped_full, dropped_rate, sampled_out, unknown_client, malformed, in_flight, sanitized, bytes_taken, bytes_delivered, oldest_undelivered_ms, last_delivery_unix_ms] =
-            words;
-        Ledger {
-            delivered,
-            failed,
-            dropped_full,
-            dropped_rate,
-            sampled_out,
-            unknown_client,
-            malformed,
-            in_flight,
-            sanitized,
-            bytes_taken,
-            bytes_delivered,
-            oldest_undelivered_ms,
-            last_delivery_unix_ms,
-        }
+ledger! {
+    /// The worker's own account, in lines unless the name says otherwise. Plain numbers: one thread writes them, and
+    /// publishes them as a whole.
+    Ledger {
+        delivered,
+        failed,
+        /// Dropped behind the queue, for a stuck client.
+        dropped_full,
+        dropped_rate,
+        sampled_out,
+        unknown_client,
+        malformed,
+        /// Routed and not yet ended.
+        in_flight,
+        sanitized,
+        bytes_taken,
+        bytes_delivered,
+        oldest_undelivered_ms,
+        last_delivery_unix_ms,
     }
 }
 

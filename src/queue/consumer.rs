@@ -265,7 +265,7 @@ impl Consumer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 impl Consumer {
     /// Continues as [`Shard::begin_at`] has the shards do.
     pub fn begin_at(&mut self, position: u64, lines: u64) {

@@ -283,7 +283,7 @@ impl Shard {
 }
 
 /// A push that stands still between its claim and its mark.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub struct Stalled {
     start: u64,
     mark: Mark,
@@ -292,7 +292,7 @@ pub struct Stalled {
 }
 
 /// What the tests need to stand in for a preempted thread, and for a shard that has been in use for years.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 impl Shard {
     /// Continues as if `lines` lines had gone through, and the next cell were `position`.
     pub fn begin_at(&self, position: u64, lines: u64) {

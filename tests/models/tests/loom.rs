@@ -83,7 +83,7 @@ fn settle(queue: &Queue, consumer: &Consumer, seen: &[(u8, u8)], tallies: &[(u8,
 /// Two threads, two lines each, of which every one fills a shard: each push is a move to the other shard, with a link.
 #[test]
 fn every_push_moves() {
-    check(3, || {
+    check(2, || {
         let (queue, mut consumer) = queue(2, 1);
         let (one, two) = (spawn(&queue, 1, 0, 2), spawn(&queue, 2, 1, 2));
         let mut seen = Vec::new();
@@ -235,7 +235,10 @@ fn counters_while_lines_move() {
                 let taken = taken.load(Ordering::Acquire);
                 let pushed = queue.pushed(&[taken]);
                 assert!(pushed.waiting <= 2, "{pushed:?}: more waits than was pushed");
-                assert!(pushed.submitted >= taken + pushed.waiting + pushed.full + pushed.too_long, "{pushed:?}, {taken} taken");
+                assert!(
+                    pushed.submitted >= taken + pushed.waiting + pushed.full + pushed.too_long,
+                    "{pushed:?}, {taken} taken"
+                );
                 assert!(pushed.submitted <= 3, "{pushed:?}");
             })
         };

@@ -151,6 +151,10 @@ impl Queue {
         affinity::with(self.id, |affinity| self.push_from(affinity, client, line))
     }
 
+    /// Shards on which a push may lose its place to other threads before the line is refused as if the queue were full:
+    /// never seen, but a host's thread waits for nothing without a bound.
+    const MOST_CONTENDED: usize = 1000;
+
     /// [`Queue::push`] for a thread whose affinity the caller keeps.
     ///
     /// # Errors
@@ -166,7 +170,10 @@ impl Queue {
         // Refused only when every shard was full in turn. One where other threads were claiming does not count: its
         // room is not known, and their lines went in, so the queue gets on whoever waits here.
         let mut full = 0;
-        while full < shards {
+        for _ in 0..shards + Self::MOST_CONTENDED {
+            if full == shards {
+                break;
+            }
             let link = affinity.link_for(index);
             match self.shards[index].push(client, line, link) {
                 Claim::Done(end) => {

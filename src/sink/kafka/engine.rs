@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Hands over `values`, which stay where they are until each was reported; all go to one partition, the `turn`th
-    /// modulo their number. `refused` gets the index and reason of each that the engine did not take.
+    /// modulo their number. `refused` gets the report of each that the engine did not take.
     ///
     /// # Safety
     /// Every value stays unchanged in memory until it is reported, or refused here, or the engine was dropped.
@@ -127,13 +127,14 @@ impl Engine {
         batch: u32,
         turn: u32,
         values: impl Iterator<Item = &'a [u8]>,
-        mut refused: impl FnMut(usize, RDKafkaErrorCode),
+        mut refused: impl FnMut(LineReport),
     ) {
         let opaque = opaque_of(batch, turn);
         self.scratch.clear();
         self.scratch.extend(values.map(|value| message(value, opaque)));
         let Some(topic) = self.topic(topic) else {
-            (0..self.scratch.len()).for_each(|index| refused(index, RDKafkaErrorCode::InvalidTopic));
+            let error = Some(RDKafkaErrorCode::InvalidTopic);
+            self.scratch.iter().for_each(|message| refused(LineReport { error, ..line_report(message) }));
             return;
         };
         let known = topic.partitions.load(Ordering::Relaxed);
@@ -147,11 +148,7 @@ impl Engine {
             ffi::rd_kafka_produce_batch(handle, partition, 0, self.scratch.as_mut_ptr(), self.scratch.len() as i32)
         };
         if taken as usize != self.scratch.len() {
-            for (index, message) in self.scratch.iter().enumerate() {
-                if message.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                    refused(index, message.err.into());
-                }
-            }
+            self.scratch.iter().map(line_report).filter(|report| report.error.is_some()).for_each(refused);
         }
     }
 

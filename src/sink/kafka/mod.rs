@@ -225,25 +225,8 @@ impl KafkaSink {
         // SAFETY: the batch goes into `hands` below and stays there until all its lines are reported, or the engine is
         // gone; its lines are not changed meanwhile, only the headers between them.
         unsafe {
-            engine.hand_over(&topic, number, turn, lines.map(|line| line.value), |index, error| {
-                refused.push((index, error))
-            });
+            engine.hand_over(&topic, number, turn, lines.map(|line| line.value), |report| refused.push(report));
         }
-        let refused: Vec<LineReport> = {
-            let mut lines = batch.iter().filter(|line| !repeated || offsets.binary_search(&line.offset).is_ok());
-            let mut next = 0;
-            let mut report = |(index, error): (usize, RDKafkaErrorCode)| {
-                let line = lines.nth(index - next)?;
-                next = index + 1;
-                Some(LineReport {
-                    batch: number,
-                    value: line.value.as_ptr(),
-                    bytes: line.value.len(),
-                    error: Some(error),
-                })
-            };
-            refused.into_iter().filter_map(&mut report).collect()
-        };
         self.hands.put(number, handed);
         for report in refused {
             self.settle(report);

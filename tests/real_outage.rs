@@ -180,7 +180,7 @@ fn close_during(kafka: &Kafka, name: &str, outage: impl FnOnce(&Kafka)) {
     assert_eq!(total("in_flight"), 0);
     let start = Instant::now();
     drop(producer);
-    assert!(start.elapsed() < Duration::from_millis(200), "drop after close took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "drop after close took {:?}", start.elapsed());
 }
 
 #[test]

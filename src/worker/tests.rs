@@ -241,7 +241,7 @@ fn a_close_with_nowhere_to_send_ends_in_time_with_every_line_accounted_for() {
         bench.shared.control.close(Some(Duration::from_millis(200))),
         Err(crate::error::tel_error::TEL_ERR_TIMEOUT)
     );
-    assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     let ledger = bench.ledger();
     assert_eq!((ledger.failed, ledger.in_flight, bench.residual()), (1000, 0, 0));
     assert_eq!(bench.submit("c1 x"), Err(crate::queue::PushError::Closed));

@@ -421,7 +421,7 @@ static void test_a_certificate_that_cannot_be_used_yet(void)
             CHECK_EQ(set_clients(p, "{'revision': 1, 'clients': [{'id': 'good'}]}"), TEL_OK);
             CHECK_EQ(submit_text(p, "good line"), TEL_OK);
             CHECK_EQ(tel_producer_close(p, 50), TEL_ERR_TIMEOUT);
-            CHECK_EQ(stats_of(p).failed, 1);
+            CHECK_EQ(settled_stats_of(p).failed, 1);
             CHECK_IDENTITY(p);
             tel_producer_free(p);
         }

@@ -330,6 +330,14 @@ static inline tel_stats stats_of(const tel_producer *p)
     return s;
 }
 
+/* After a close that ran out of time: it returns then, whatever the worker does, and on a machine that gives the worker
+ * no processor for a tenth of a second the last count comes a moment later. */
+static inline tel_stats settled_stats_of(const tel_producer *p)
+{
+    AWAIT(stats_of(p).in_flight == 0, 1000);
+    return stats_of(p);
+}
+
 static inline uint64_t accounted(const tel_stats *s)
 {
     return s->delivered + s->failed + s->dropped_full + s->dropped_too_long + s->dropped_rate + s->dropped_spool +

@@ -248,6 +248,7 @@ static void test_child_exits_beside_undelivered_lines(void)
     CHECK_EQ(stats_of(host.tel).submitted, 100);
     AWAIT(stats_of(host.tel).in_flight == 100, 2000); /* no counter is exact while lines move to a batch */
     CHECK(tel_producer_close(host.tel, 0) != TEL_OK);
+    CHECK_EQ(settled_stats_of(host.tel).failed, 100);
     CHECK_IDENTITY(host.tel);
     tel_producer_free(host.tel);
 }

@@ -445,7 +445,7 @@ fn giving_up_ends_every_batch_at_once_whatever_the_brokers_do() {
     assert_eq!(rig.sums(), Sums { delivered: 100, failed: 1000 });
     assert_eq!(rig.ended.len(), rig.sent);
     rig.sink.close(Duration::from_millis(200));
-    assert!(took < Duration::from_millis(100), "giving up took {took:?}");
-    assert!(start.elapsed() < Duration::from_millis(400), "closing took {:?}", start.elapsed());
+    assert!(took < Duration::from_secs(1), "giving up took {took:?}");
+    assert!(start.elapsed() < Duration::from_secs(2), "closing took {:?}", start.elapsed());
     assert_eq!(rig.sink.trouble(), "closed");
 }

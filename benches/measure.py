@@ -115,7 +115,7 @@ def producers(servers, codec, clients_file, lines_file):
     }
     return {
         "original": [PYTHON, ROOT / "benches/peers/original_producer.py", servers, codec, clients_file, lines_file],
-        "tel": [OUT / "submit_mapped", json.dumps(config), lines_file],
+        "tel": [OUT / "submit_lines", json.dumps(config), lines_file],
     }
 
 

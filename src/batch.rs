@@ -6,13 +6,11 @@ use crate::split::escape;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes in front of each line: its length.
-pub const HEADER: usize = 4;
+/// Bytes beside each line's own: its length. The lines fill the chunk from its front, their lengths from its end, so
+/// that handing over a batch reads the lengths alone: the lines have left the cache by then.
+const LENGTH: usize = 4;
 /// In the length: the line must be sent again.
 const AGAIN: u32 = 1 << 31;
-
-/// What lines are called by: where they begin in the chunk.
-pub type Offset = usize;
 
 /// Lines of one client.
 pub struct Batch {
@@ -29,45 +27,66 @@ pub struct Batch {
     chunk: Chunk,
     used: usize,
     lines: u32,
-    value_bytes: usize,
+    /// Where `find` left off: reports come in order, but for those of an outage.
+    found: BatchLine,
 }
 
 impl Batch {
     /// An empty batch in `chunk`.
     pub fn new(account: Arc<Account>, topic: Arc<str>, chunk: Chunk, epoch: u64) -> Batch {
-        Batch { account, topic, turn: 0, epoch, handed_over: None, chunk, used: 0, lines: 0, value_bytes: 0 }
+        let found = BatchLine::default();
+        Batch { account, topic, turn: 0, epoch, handed_over: None, chunk, used: 0, lines: 0, found }
     }
 
     /// Bytes of chunk that a line of `bytes` takes.
     #[inline]
     pub fn room_for(bytes: usize) -> usize {
-        (HEADER + bytes).next_multiple_of(HEADER)
+        bytes + LENGTH
     }
 
     /// Bytes of chunk not used.
     #[inline]
     pub fn room_left(&self) -> usize {
-        self.chunk.len() - self.used
+        self.chunk.len() - self.used - self.lines as usize * LENGTH
     }
 
     /// Appends `value`, of whose bytes `to_escape` need escaping. False if it does not fit.
     #[inline]
     pub fn append(&mut self, value: &[u8], to_escape: usize) -> bool {
         let length = value.len() + to_escape;
-        let end = self.used + Self::room_for(length);
-        let used = self.used;
-        let Some(place) = self.chunk.bytes_mut().get_mut(used..end) else { return false };
-        let (header, bytes) = place.split_at_mut(HEADER);
-        header.copy_from_slice(&(length as u32).to_le_bytes());
-        if to_escape == 0 {
-            bytes[..length].copy_from_slice(value);
-        } else {
-            escape(value, &mut bytes[..length]);
+        if Self::room_for(length) > self.room_left() {
+            return false;
         }
-        self.used = end;
+        let used = self.used;
+        let Some(place) = self.chunk.bytes_mut().get_mut(used..used + length) else { return false };
+        if to_escape == 0 {
+            place.copy_from_slice(value);
+        } else {
+            escape(value, place);
+        }
+        self.used = used + length;
         self.lines += 1;
-        self.value_bytes += length;
+        self.chunk.write(self.length_at(self.lines - 1), (length as u32).to_le_bytes());
         true
+    }
+
+    /// Where the length of line `index` is.
+    #[inline]
+    fn length_at(&self, index: u32) -> usize {
+        self.chunk.len() - (index as usize + 1) * LENGTH
+    }
+
+    /// Line `index`, which begins at `start`.
+    #[inline]
+    fn line(&self, index: u32, start: usize) -> Option<BatchLine> {
+        if index >= self.lines {
+            return None;
+        }
+        let at = self.length_at(index);
+        let mut length = [0; LENGTH];
+        length.copy_from_slice(self.chunk.bytes().get(at..at + LENGTH)?);
+        let word = u32::from_le_bytes(length);
+        Some(BatchLine { index, start, length: (word & !AGAIN) as usize, again: word & AGAIN != 0 })
     }
 
     /// Number of lines.
@@ -77,7 +96,7 @@ impl Batch {
 
     /// Bytes of all lines.
     pub fn value_bytes(&self) -> usize {
-        self.value_bytes
+        self.used
     }
 
     /// Bytes of memory it holds.
@@ -87,30 +106,33 @@ impl Batch {
 
     /// Its lines in order.
     pub fn iter(&self) -> Lines<'_> {
-        Lines { bytes: &self.chunk.bytes()[..self.used], at: 0 }
+        Lines { batch: self, next: 0, start: 0 }
     }
 
-    /// Notes that the line at `offset` must be sent again.
-    pub fn mark_again(&mut self, offset: Offset) {
-        self.change(offset, |length| length | AGAIN);
+    /// The Kafka message of `line`.
+    #[inline]
+    pub fn value(&self, line: BatchLine) -> &[u8] {
+        self.chunk.bytes().get(line.start..line.start + line.length).unwrap_or_default()
     }
 
-    /// The line at `offset` is being sent again.
-    pub fn clear_again(&mut self, offset: Offset) {
-        self.change(offset, |length| length & !AGAIN);
+    /// Notes that `line` must be sent again, or no longer must.
+    pub fn set_again(&mut self, line: BatchLine, again: bool) {
+        let word = line.length as u32 | if again { AGAIN } else { 0 };
+        self.chunk.write(self.length_at(line.index), word.to_le_bytes());
     }
 
-    fn change(&mut self, offset: Offset, change: impl FnOnce(u32) -> u32) {
-        if let Some(header) = self.chunk.bytes().get(offset..offset + HEADER) {
-            let mut length = [0; HEADER];
-            length.copy_from_slice(header);
-            self.chunk.write(offset, change(u32::from_le_bytes(length)).to_le_bytes());
-        }
-    }
-
-    /// The line whose value starts at this address.
-    pub fn offset_of(&self, value: *const u8) -> Offset {
-        (value as usize).wrapping_sub(self.chunk.bytes().as_ptr() as usize).wrapping_sub(HEADER)
+    /// The line whose value starts at this address and has this length, unless it is marked to be sent again. Of empty
+    /// lines that follow each other, which start at the same address and are all alike, the first that is not.
+    pub fn find(&mut self, value: *const u8, length: usize) -> Option<BatchLine> {
+        let start = (value as usize).wrapping_sub(self.chunk.bytes().as_ptr() as usize);
+        let from = if self.found.start < start { self.found } else { BatchLine::default() };
+        let lines = Lines { batch: self, next: from.index, start: from.start };
+        let found = lines
+            .skip_while(|line| line.start < start)
+            .take_while(|line| line.start == start)
+            .find(|line| line.length == length && !line.again)?;
+        self.found = found;
+        Some(found)
     }
 
     /// The memory, for the pool.
@@ -120,36 +142,32 @@ impl Batch {
 }
 
 /// One line of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchLine<'a> {
-    /// What the batch calls it by.
-    pub offset: Offset,
-    /// The Kafka message.
-    pub value: &'a [u8],
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchLine {
+    index: u32,
+    /// Where in the chunk it begins.
+    start: usize,
+    length: usize,
     /// It must be sent again.
     pub again: bool,
 }
 
 /// The lines of a batch in order.
 pub struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    batch: &'a Batch,
+    next: u32,
+    start: usize,
 }
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = BatchLine<'a>;
+impl Iterator for Lines<'_> {
+    type Item = BatchLine;
 
     #[inline]
-    fn next(&mut self) -> Option<BatchLine<'a>> {
-        let header = self.bytes.get(self.at..self.at + HEADER)?;
-        let mut length = [0; HEADER];
-        length.copy_from_slice(header);
-        let word = u32::from_le_bytes(length);
-        let length = (word & !AGAIN) as usize;
-        let offset = self.at;
-        let value = self.bytes.get(offset + HEADER..offset + HEADER + length)?;
-        self.at = offset + Batch::room_for(length);
-        Some(BatchLine { offset, value, again: word & AGAIN != 0 })
+    fn next(&mut self) -> Option<BatchLine> {
+        let line = self.batch.line(self.next, self.start)?;
+        self.next += 1;
+        self.start += line.length;
+        Some(line)
     }
 }
 
@@ -166,7 +184,7 @@ mod tests {
         for line in lines {
             assert!(batch.append(line, crate::split::to_escape(line)));
         }
-        let read: Vec<&[u8]> = batch.iter().map(|line| line.value).collect();
+        let read: Vec<&[u8]> = batch.iter().map(|line| batch.value(line)).collect();
         assert_eq!(read, [&b"first"[..], b"", b"a\\nb", b"last one"]);
         assert_eq!((batch.lines(), batch.value_bytes()), (4, 5 + 4 + 8));
         while batch.append(&[7; 100], 0) {}
@@ -178,16 +196,28 @@ mod tests {
     fn a_line_is_found_again_by_its_address() {
         let mut pool = Pool::new(4096, 0).unwrap();
         let mut batch = Batch::new(Account::of("c", 0), Arc::from("c"), pool.take(1024).unwrap(), 0);
-        batch.append(b"one", 0);
-        batch.append(b"two", 0);
-        let second = batch.iter().nth(1).unwrap();
-        let offset = batch.offset_of(second.value.as_ptr());
-        assert_eq!(offset, second.offset);
-        batch.mark_again(offset);
-        let again: Vec<bool> = batch.iter().map(|line| line.again).collect();
-        assert_eq!(again, [false, true]);
-        assert_eq!(batch.iter().nth(1).unwrap().value, b"two");
-        batch.clear_again(offset);
+        for line in [&b"one"[..], b"", b"", b"two", b""] {
+            batch.append(line, 0);
+        }
+        let lines: Vec<BatchLine> = batch.iter().collect();
+        let addresses: Vec<(*const u8, usize)> =
+            lines.iter().map(|line| (batch.value(*line).as_ptr(), line.length)).collect();
+        // Out of order, with one left out, and the address of the empty lines given twice.
+        for place in [4, 3, 1, 2] {
+            let (value, length) = addresses[place];
+            let line = batch.find(value, length).unwrap();
+            assert_eq!(line, lines[place]);
+            batch.set_again(line, true);
+        }
+        assert_eq!(batch.iter().map(|line| line.again).collect::<Vec<_>>(), [false, true, true, true, true]);
+        let read: Vec<&[u8]> = batch.iter().map(|line| batch.value(line)).collect();
+        assert_eq!(read, [&b"one"[..], b"", b"", b"two", b""]);
+        assert_eq!(batch.find(addresses[1].0, 0), None, "all of them are marked");
+        assert_eq!(batch.find(addresses[0].0.wrapping_add(1), 2), None, "no line begins there");
+        for line in batch.iter().collect::<Vec<_>>() {
+            batch.set_again(line, false);
+        }
         assert!(batch.iter().all(|line| !line.again));
+        assert_eq!(batch.find(addresses[0].0, 3), Some(lines[0]));
     }
 }

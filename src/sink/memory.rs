@@ -31,7 +31,7 @@ impl Desk {
         let delivered = if fails { 0 } else { lines };
         if !fails {
             let topic = batch.topic.to_string();
-            self.delivered.extend(batch.iter().map(|line| (topic.clone(), line.value.to_vec())));
+            self.delivered.extend(batch.iter().map(|line| (topic.clone(), batch.value(line).to_vec())));
         }
         let delivered_bytes = if fails { 0 } else { batch.value_bytes() as u64 };
         ended.push(Ended { batch, delivered, delivered_bytes, failed: lines - delivered });

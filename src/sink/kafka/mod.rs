@@ -11,7 +11,7 @@ mod engine;
 
 use super::embedded::EmbeddedBroker;
 use super::{Ended, Sink};
-use crate::batch::Batch;
+use crate::batch::{Batch, BatchLine};
 use crate::config::{Config, KafkaConfig};
 use crate::error::{Error, Result};
 use crate::log::{say, Log};
@@ -208,24 +208,22 @@ impl KafkaSink {
             }
         }
         let repeated = handed.again > 0;
-        let offsets: Vec<usize> = if repeated {
-            handed.batch.iter().filter(|line| line.again).map(|line| line.offset).collect()
-        } else {
-            Vec::new()
-        };
-        for offset in &offsets {
-            handed.batch.clear_again(*offset);
+        let mut again: Vec<BatchLine> = Vec::new();
+        if repeated {
+            again.extend(handed.batch.iter().filter(|line| line.again));
+            again.iter().for_each(|line| handed.batch.set_again(*line, false));
         }
         handed.open = if repeated { handed.again } else { handed.batch.lines() };
         handed.again = 0;
         let (topic, turn, number) = (Arc::clone(&handed.batch.topic), handed.batch.turn, self.hands.next_number());
         let batch = &handed.batch;
-        let lines = batch.iter().filter(|line| !repeated || offsets.binary_search(&line.offset).is_ok());
+        let all = if repeated { None } else { Some(batch.iter()) };
+        let lines = all.into_iter().flatten().chain(again).map(|line| batch.value(line));
         let mut refused = Vec::new();
         // SAFETY: the batch goes into `hands` below and stays there until all its lines are reported, or the engine is
-        // gone; its lines are not changed meanwhile, only the headers between them.
+        // gone; its lines are not changed meanwhile, only what stands behind them.
         unsafe {
-            engine.hand_over(&topic, number, turn, lines.map(|line| line.value), |report| refused.push(report));
+            engine.hand_over(&topic, number, turn, lines, |report| refused.push(report));
         }
         self.hands.put(number, handed);
         for report in refused {
@@ -253,10 +251,14 @@ impl KafkaSink {
             Some(error)
                 if error == RDKafkaErrorCode::QueueFull || (fatal && error != RDKafkaErrorCode::MessageTimedOut) =>
             {
-                handed.again += 1;
-                let offset = handed.batch.offset_of(report.value);
-                handed.batch.mark_again(offset);
-                self.hands.owed += 1;
+                match handed.batch.find(report.value, report.bytes) {
+                    Some(line) => {
+                        handed.batch.set_again(line, true);
+                        handed.again += 1;
+                        self.hands.owed += 1;
+                    }
+                    None => handed.failed += 1,
+                }
             }
             Some(error) => {
                 handed.failed += 1;

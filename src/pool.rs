@@ -1,7 +1,8 @@
 //! The memory of batches: chunks of 1 KiB to 256 KiB or more out of one bounded region.
 //!
 //! A buddy system (K. C. Knowlton, "A fast storage allocator", CACM 1965): chunks are powers of two, split and joined,
-//! so that a few busy clients and ten thousand quiet ones can follow each other in the same memory.
+//! so that a few busy clients and ten thousand quiet ones can follow each other in the same memory. Of the free chunks
+//! that are small enough the lowest is taken, so that no more of the region is touched than was needed at once.
 
 use crate::region::Region;
 use std::io;
@@ -10,10 +11,6 @@ use std::sync::Arc;
 
 /// The smallest chunk.
 pub const UNIT: usize = 1024;
-/// No unit: the end of a list.
-const NONE: u32 = u32::MAX;
-/// A unit at which no free chunk starts.
-const NOT_FREE: u8 = u8::MAX;
 
 /// Bytes of a chunk, its owner's alone until it is given back.
 pub struct Chunk {
@@ -64,11 +61,8 @@ impl Chunk {
 /// The allocator. One thread's.
 pub struct Pool {
     region: Arc<Region>,
-    /// Heads of the lists of free chunks, by order: a chunk of order n has `UNIT << n` bytes.
-    free: Vec<u32>,
-    /// For each unit: its neighbours in the free list, if a free chunk starts there, and that chunk's order.
-    links: Vec<(u32, u32)>,
-    orders: Vec<u8>,
+    /// Free chunks by order: one of order n has `UNIT << n` bytes, and its number is its first unit's `>> n`.
+    free: Vec<Numbers>,
     used: usize,
 }
 
@@ -81,21 +75,14 @@ impl Pool {
         let units = bytes / UNIT;
         let region = Arc::new(Region::new(units.max(1) * UNIT, populated)?);
         let orders = units.checked_ilog2().unwrap_or(0) as usize + 1;
-        let mut pool = Pool {
-            region,
-            free: vec![NONE; orders],
-            links: vec![(NONE, NONE); units],
-            orders: vec![NOT_FREE; units],
-            used: 0,
-        };
-        // From the highest address down: each list then starts with the lowest, which is the part faulted in.
+        let mut free: Vec<Numbers> = (0..orders).map(|order| Numbers::below(units >> order)).collect();
         let mut end = units;
         while end > 0 {
             let order = (end.trailing_zeros() as usize).min(orders - 1);
             end -= 1 << order;
-            pool.insert(end as u32, order);
+            free[order].insert(end >> order);
         }
-        Ok(pool)
+        Ok(Pool { region, free, used: 0 })
     }
 
     /// Bytes in chunks now.
@@ -111,17 +98,17 @@ impl Pool {
     /// A chunk of at least `bytes` bytes; `None` if no such chunk is free.
     pub fn take(&mut self, bytes: usize) -> Option<Chunk> {
         let wanted = (Self::size_for(bytes) / UNIT).ilog2() as usize;
-        let found = (wanted..self.free.len()).find(|order| self.free[*order] != NONE)?;
-        let unit = self.free[found];
-        self.remove(unit, found);
+        let (found, number) = (wanted..self.free.len()).find_map(|order| Some((order, self.free[order].first()?)))?;
+        self.free[found].remove(number);
+        let unit = number << found;
         // The upper halves go back until the chunk is as small as wanted.
-        for order in (wanted..found).rev() {
-            self.insert(unit + (1 << order), order);
+        for order in wanted..found {
+            self.free[order].insert((unit >> order) + 1);
         }
         let bytes = UNIT << wanted;
         self.used += bytes;
         // SAFETY: `unit` lies in the region with all of the chunk's bytes.
-        let start = unsafe { self.region.start().add(unit as usize * UNIT) };
+        let start = unsafe { self.region.start().add(unit * UNIT) };
         Some(Chunk { start, bytes, _region: Arc::clone(&self.region) })
     }
 
@@ -129,46 +116,68 @@ impl Pool {
     pub fn give_back(&mut self, chunk: Chunk) {
         self.used -= chunk.bytes;
         let offset = chunk.start.as_ptr() as usize - self.region.start().as_ptr() as usize;
-        let mut unit = (offset / UNIT) as u32;
         let mut order = (chunk.bytes / UNIT).ilog2() as usize;
-        while order + 1 < self.free.len() {
-            let buddy = unit ^ (1 << order);
-            if self.orders.get(buddy as usize).copied() != Some(order as u8) {
-                break;
-            }
-            self.remove(buddy, order);
-            unit &= !(1 << order);
+        let mut number = (offset / UNIT) >> order;
+        while order + 1 < self.free.len() && self.free[order].remove(number ^ 1) {
+            number >>= 1;
             order += 1;
         }
-        self.insert(unit, order);
+        self.free[order].insert(number);
     }
 
     /// Leaves the memory mapped for ever: something outside still reads it.
     pub fn leak(&mut self) {
         std::mem::forget(Arc::clone(&self.region));
     }
+}
 
-    fn insert(&mut self, unit: u32, order: usize) {
-        let next = self.free[order];
-        if next != NONE {
-            self.links[next as usize].0 = unit;
+/// A set of small numbers that knows its lowest: a tree of words, in each of which a bit says whether the word below it
+/// has any.
+struct Numbers {
+    /// From the numbers' own words up to a single one.
+    levels: Vec<Vec<u64>>,
+}
+
+impl Numbers {
+    /// An empty set of numbers below `limit`.
+    fn below(limit: usize) -> Numbers {
+        let mut levels = Vec::new();
+        let mut length = limit;
+        while levels.is_empty() || length > 1 {
+            length = length.div_ceil(64).max(1);
+            levels.push(vec![0; length]);
         }
-        self.links[unit as usize] = (NONE, next);
-        self.orders[unit as usize] = order as u8;
-        self.free[order] = unit;
+        Numbers { levels }
     }
 
-    fn remove(&mut self, unit: u32, order: usize) {
-        let (previous, next) = self.links[unit as usize];
-        if previous == NONE {
-            self.free[order] = next;
-        } else {
-            self.links[previous as usize].1 = next;
+    fn insert(&mut self, number: usize) {
+        let mut at = number;
+        for level in &mut self.levels {
+            level[at / 64] |= 1 << (at % 64);
+            at /= 64;
         }
-        if next != NONE {
-            self.links[next as usize].0 = previous;
+    }
+
+    /// True if it was there.
+    fn remove(&mut self, number: usize) -> bool {
+        let was = self.levels[0].get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0);
+        let mut at = number;
+        for level in self.levels.iter_mut().take_while(|_| was) {
+            let word = &mut level[at / 64];
+            *word &= !(1 << (at % 64));
+            if *word != 0 {
+                break;
+            }
+            at /= 64;
         }
-        self.orders[unit as usize] = NOT_FREE;
+        was
+    }
+
+    fn first(&self) -> Option<usize> {
+        self.levels.iter().rev().try_fold(0, |at, level| {
+            let word = level[at];
+            (word != 0).then(|| at * 64 + word.trailing_zeros() as usize)
+        })
     }
 }
 
@@ -178,7 +187,7 @@ mod tests {
 
     #[test]
     fn chunks_do_not_overlap_and_everything_comes_back() {
-        let units = if cfg!(miri) { 64 } else { 1000 };
+        let units = if cfg!(miri) { 70 } else { 5000 };
         let mut pool = Pool::new(units * UNIT + 17, 0).unwrap();
         let mut chunks: Vec<(Chunk, u8)> = Vec::new();
         let mut random = 1u64;
@@ -205,6 +214,19 @@ mod tests {
             left.push(chunk);
         }
         assert_eq!(left.len(), 1 + units - largest);
+    }
+
+    #[test]
+    fn the_lowest_chunk_is_taken() {
+        let mut pool = Pool::new(8192 * UNIT, 0).unwrap();
+        let start = pool.region.start().as_ptr() as usize;
+        let mut chunks: Vec<Chunk> = (0..5000).map(|_| pool.take(1).unwrap()).collect();
+        let unit = |chunk: &Chunk| (chunk.start.as_ptr() as usize - start) / UNIT;
+        assert!(chunks.iter().map(unit).eq(0..5000));
+        for freed in [4100, 70, 3] {
+            pool.give_back(chunks.swap_remove(chunks.iter().position(|chunk| unit(chunk) == freed).unwrap()));
+        }
+        assert!([3, 70, 4100, 5000].into_iter().all(|free| unit(&pool.take(1).unwrap()) == free));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The largest chunk asked for, unless one line needs more.
-const LARGEST_CHUNK: usize = 256 << 10;
+const LARGEST_CHUNK: usize = 64 << 10;
 /// A client with so many bytes waiting is handed over before its time: Kafka's usual limit of a request's batch.
 const FULL_BATCH_BYTES: usize = 1_000_000;
 /// A client is stuck when lines were handed over for it and none of them ended for so long, while others' did that were

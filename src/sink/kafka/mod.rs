@@ -21,8 +21,8 @@ use std::collections::VecDeque;
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
-/// What one line costs the engine beside its bytes (measured on librdkafka 2.12: sizeof rd_kafka_msg_t).
-pub const ENGINE_BYTES_PER_LINE: usize = 176;
+/// What one line costs the engine beside its bytes: sizeof rd_kafka_msg_t, 176 in librdkafka 2.12, as glibc allocates it.
+pub const ENGINE_BYTES_PER_LINE: usize = 192;
 
 /// Between attempts to start an engine: doubled up to the second.
 const START_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];

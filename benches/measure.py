@@ -7,29 +7,21 @@ Use: measure.py quick|full REPORT_FOLDER DATE
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from statistics import median
 
 import plot
+from producers import CLIENTS, OUT, ROOT, column, end_to_end_table, make_lines, measure_codec
+from ratios import against, say, spread
 
-ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "target" / "bench"
-KAFKA = ROOT / "tests" / "kafka" / "kafka"
-PYTHON = ROOT / "target" / "python-bench" / "bin" / "python"
-CLIENTS = 100
 
 FORMS = {
     # Rounds of the submit bench; lines and runs of each producer end to end, and with which codecs.
     "quick": {"rounds": 11, "lines": 300_000, "runs": 3, "codecs": ["gzip"]},
     "full": {"rounds": 41, "lines": 1_000_000, "runs": 5, "codecs": ["gzip", "zstd", "lz4", "none"]},
 }
-
-
-def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 # --- submit ---------------------------------------------------------------------------------------------------------
@@ -39,15 +31,6 @@ def measure_submit(rounds):
     say(f"submit: {rounds} rounds of each peer in turn")
     done = subprocess.run([OUT / "release" / "submit-bench", str(rounds)], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
-
-
-def against(series, base):
-    """Ratios round by round: what both met in the same moment is divided out."""
-    return [one / other for one, other in zip(series, base)]
-
-
-def spread(ratios):
-    return f"{min(ratios):.2f} / {median(ratios):.2f} / {max(ratios):.2f}"
 
 
 def submit_rows(results):
@@ -67,125 +50,6 @@ def submit_table(results):
         lines.append(
             f"| {r['threads']} | {r['bytes']:,} | {r['peer']} | {cpu:.1f} | {wall:.1f} | {spread(ratios)} |"
         )
-    return lines
-
-
-# --- end to end -----------------------------------------------------------------------------------------------------
-
-
-class Broker:
-    """A Kafka of its own for one codec, gone with everything it stored when this is left."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __enter__(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        started = subprocess.run([KAFKA, "start", self.folder], stdout=subprocess.PIPE, text=True)
-        if started.returncode:
-            sys.exit("bench: no Kafka, see above")
-        env = dict(line.split("=", 1) for line in started.stdout.split())
-        self.servers = env["TEL_KAFKA_PLAINTEXT"]
-        self.admin(f"topics c 0 {CLIENTS}")
-        return self
-
-    def __exit__(self, *_):
-        subprocess.run([KAFKA, "stop", self.folder], check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def admin(self, commands):
-        done = subprocess.run([KAFKA, "admin", self.folder], input=commands, stdout=subprocess.PIPE, text=True, check=True)
-        return done.stdout
-
-    def arrived(self):
-        """Lines in all topics."""
-        return sum(int(line.split()[1]) for line in self.admin("offsets c*").splitlines())
-
-    def stored(self):
-        """Bytes of all batches, as they came over the wire."""
-        return sum(log.stat().st_size for log in self.folder.glob("data/c*-0/*.log"))
-
-
-def producers(servers, codec, clients_file, lines_file):
-    """What is compared, by name: the command of each."""
-    config = {
-        "kafka": {"bootstrap.servers": servers, "compression.codec": codec},
-        "clients.file": str(clients_file),
-    }
-    return {
-        "original": [PYTHON, ROOT / "benches/peers/original_producer.py", servers, codec, clients_file, lines_file],
-        "tel": [OUT / "submit_lines", json.dumps(config), lines_file],
-    }
-
-
-def run_producer(command, log):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    if done.returncode:
-        log.flush()
-        sys.exit(f"bench: {Path(command[0]).name} failed ({done.returncode}): see {Path(log.name).relative_to(ROOT)}")
-    return json.loads(done.stdout)
-
-
-def make_lines(count):
-    path = OUT / "lines" / f"{count}-{CLIENTS}.txt"
-    if not path.exists():
-        say(f"making {count:,} lines for {CLIENTS} clients")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            subprocess.run([sys.executable, ROOT / "benches/gen_lines.py", str(count), str(CLIENTS)], stdout=file, check=True)
-        part.rename(path)
-    # Read once, so that the first run does not wait for the disk.
-    return path, sum(len(line.split(b" ", 1)[1]) - 1 for line in path.open("rb"))
-
-
-def measure_codec(codec, lines_file, value_bytes, count, runs):
-    clients_file = OUT / f"clients-{CLIENTS}.json"
-    clients_file.write_text(json.dumps({"revision": 1, "clients": [{"id": f"c{n}"} for n in range(CLIENTS)]}))
-    series = {}
-    with Broker(OUT / "kafka") as broker, (OUT / f"end_to_end-{codec}.log").open("w") as log:
-        commands = producers(broker.servers, codec, clients_file, lines_file)
-        arrived, stored = broker.arrived(), broker.stored()
-        for run in range(runs + 1):
-            for name, command in commands.items():
-                result = run_producer(command, log)
-                arrived_now, stored_now = broker.arrived(), broker.stored()
-                result["arrived"], result["stored"] = arrived_now - arrived, stored_now - stored
-                arrived, stored = arrived_now, stored_now
-                if result["arrived"] != count or result["delivered"] != count:
-                    sys.exit(f"bench: {name} delivered {result['delivered']} of {count} lines, {result['arrived']} arrived")
-                result["cpu"] = result["user"] + result["system"]
-                result["cpu_us_per_line"] = result["cpu"] / count * 1e6
-                result["compression"] = value_bytes / result["stored"]
-                # The first run meets a cold broker.
-                if run > 0:
-                    series.setdefault(name, []).append(result)
-                warm = "" if run else " (to warm up, not counted)"
-                say(f"{codec}: {name} {result['cpu_us_per_line']:.2f} us/line, all {count:,} lines arrived{warm}")
-    return series
-
-
-def column(runs, key):
-    return [run[key] for run in runs]
-
-
-def end_to_end_table(results):
-    lines = [
-        "| codec | producer | CPU us/line: min / median / max | original's CPU / this: min / median / max | user s | system s "
-        "| wall s | max RSS MB | switches voluntary / involuntary | compression |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for codec, series in results.items():
-        base = column(series["original"], "cpu")
-        for name, runs in series.items():
-            mid = {key: median(column(runs, key)) for key in runs[0] if key != "version"}
-            lines.append(
-                f"| {codec} | {name} | {spread(column(runs, 'cpu_us_per_line'))} "
-                f"| {spread(against(base, column(runs, 'cpu')))} | {mid['user']:.2f} | {mid['system']:.2f} "
-                f"| {mid['wall']:.1f} | {mid['max_rss_kb'] / 1024:.0f} "
-                f"| {mid['voluntary']:,.0f} / {mid['involuntary']:,.0f} | {mid['compression']:.2f} |"
-            )
     return lines
 
 
@@ -277,7 +141,7 @@ def main():
     print("\n".join(submit_table(submit)), flush=True)
     lines_file, value_bytes = make_lines(how["lines"])
     end_to_end = {
-        codec: measure_codec(codec, lines_file, value_bytes, how["lines"], how["runs"]) for codec in how["codecs"]
+        codec: measure_codec(form, codec, lines_file, value_bytes, how["lines"], how["runs"]) for codec in how["codecs"]
     }
     print("\n".join(["", *end_to_end_table(end_to_end), ""]))
     report(form, ROOT / folder, date, submit, end_to_end)

@@ -5,6 +5,8 @@ use std::io;
 use std::ptr;
 use std::ptr::NonNull;
 
+const PAGE: usize = 4096;
+
 /// An anonymous mapping: zeroed, page-aligned, not copied to forked children, not in core files.
 pub struct Region {
     start: NonNull<u8>,
@@ -22,7 +24,7 @@ impl Region {
     /// # Errors
     /// The system's, when the memory is not to be had.
     pub fn new(bytes: usize, populated: usize) -> io::Result<Region> {
-        let start = allocate(bytes)?;
+        let start = allocate(bytes, populated >= bytes)?;
         let region = Region { start, bytes };
         region.populate(populated.min(bytes));
         Ok(region)
@@ -34,7 +36,6 @@ impl Region {
     }
 
     fn populate(&self, bytes: usize) {
-        const PAGE: usize = 4096;
         for offset in (0..bytes).step_by(PAGE) {
             // SAFETY: within the mapping, which nobody else knows yet. Volatile: the write is for its page fault.
             unsafe { self.start.as_ptr().add(offset).write_volatile(0) };
@@ -42,25 +43,44 @@ impl Region {
     }
 }
 
+/// A huge page: a mapping of several that is used from end to end begins at a multiple of it, so that the system can use
+/// them: the queue misses the translation buffer less, and has 16 page faults at the start, not 8,192. In a mapping used
+/// in part they would take memory that nobody asked for.
 #[cfg(not(miri))]
-fn allocate(bytes: usize) -> io::Result<NonNull<u8>> {
+const HUGE_PAGE: usize = 2 << 20;
+
+#[cfg(not(miri))]
+fn allocate(bytes: usize, wholly_used: bool) -> io::Result<NonNull<u8>> {
+    let bytes = bytes.next_multiple_of(PAGE);
+    let spare = if wholly_used && bytes >= 2 * HUGE_PAGE { HUGE_PAGE } else { 0 };
     // SAFETY: a new anonymous mapping; no existing memory is touched.
-    let start = unsafe {
+    let mapped = unsafe {
         libc::mmap(
             ptr::null_mut(),
-            bytes,
+            bytes + spare,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
             -1,
             0,
         )
     };
-    if start == libc::MAP_FAILED {
+    if mapped == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the mapping just made. A forked child never touches it, so it need not be copied on the host's writes;
-    // log lines do not belong in a core file. Both are savings: a kernel without them changes nothing.
+    let before = if spare > 0 { mapped.align_offset(HUGE_PAGE).min(spare) } else { 0 };
+    let start = mapped.wrapping_byte_add(before);
+    // SAFETY: the mapping just made, of which both ends beyond `start..start + bytes` are given back. A forked child never touches it, so it need not be copied on the host's writes; log
+    // lines do not belong in a core file. All three are savings: a kernel without them changes nothing.
     unsafe {
+        if before > 0 {
+            libc::munmap(mapped, before);
+        }
+        if spare > before {
+            libc::munmap(start.wrapping_byte_add(bytes), spare - before);
+        }
+        if spare > 0 {
+            libc::madvise(start, bytes, libc::MADV_HUGEPAGE);
+        }
         libc::madvise(start, bytes, libc::MADV_DONTFORK);
         libc::madvise(start, bytes, libc::MADV_DONTDUMP);
     }
@@ -82,7 +102,7 @@ fn layout(bytes: usize) -> std::alloc::Layout {
 }
 
 #[cfg(miri)]
-fn allocate(bytes: usize) -> io::Result<NonNull<u8>> {
+fn allocate(bytes: usize, _wholly_used: bool) -> io::Result<NonNull<u8>> {
     // SAFETY: the size is not zero.
     NonNull::new(unsafe { std::alloc::alloc_zeroed(layout(bytes)) }).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError, Weak};
 
 /// Tells the process that made it from those forked off it, by one load.
@@ -10,7 +10,7 @@ use std::sync::{Mutex, Once, PoisonError, Weak};
 /// A page that the kernel wipes in a forked child (`MADV_WIPEONFORK`, Linux 4.14): `getpid` would be a system call, and a
 /// `pthread_atfork` handler is not run by every way to fork.
 pub struct ForkGuard {
-    page: NonNull<AtomicU8>,
+    page: NonNull<AtomicU64>,
 }
 
 // SAFETY: the page is only ever read after it was set up.
@@ -21,11 +21,11 @@ unsafe impl Sync for ForkGuard {}
 const PAGE: usize = 4096;
 
 impl ForkGuard {
-    /// A guard of this process.
+    /// A guard of this process, around a number that is not 0.
     ///
     /// # Errors
     /// The system's; also if the kernel cannot wipe pages on fork.
-    pub fn new() -> io::Result<ForkGuard> {
+    pub fn new(number: u64) -> io::Result<ForkGuard> {
         // SAFETY: a new anonymous mapping; no existing memory is touched.
         let page = unsafe {
             libc::mmap(
@@ -37,7 +37,7 @@ impl ForkGuard {
                 0,
             )
         };
-        let Some(start) = NonNull::new(page.cast::<AtomicU8>()).filter(|_| page != libc::MAP_FAILED) else {
+        let Some(start) = NonNull::new(page.cast::<AtomicU64>()).filter(|_| page != libc::MAP_FAILED) else {
             return Err(io::Error::last_os_error());
         };
         let guard = ForkGuard { page: start };
@@ -45,20 +45,26 @@ impl ForkGuard {
         if unsafe { libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        guard.word().store(1, Ordering::Relaxed);
+        guard.word().store(number, Ordering::Relaxed);
         Ok(guard)
     }
 
     #[inline]
-    fn word(&self) -> &AtomicU8 {
+    fn word(&self) -> &AtomicU64 {
         // SAFETY: the page is mapped as long as the guard lives.
         unsafe { self.page.as_ref() }
+    }
+
+    /// The number; 0 in a child of the process that made the guard.
+    #[inline]
+    pub fn number(&self) -> u64 {
+        self.word().load(Ordering::Relaxed)
     }
 
     /// Whether this process is a child of the one that made the guard.
     #[inline]
     pub fn is_forked(&self) -> bool {
-        self.word().load(Ordering::Relaxed) == 0
+        self.number() == 0
     }
 }
 
@@ -109,7 +115,7 @@ fn registry() -> io::Result<&'static Registry> {
     if let Some(registry) = unsafe { current.as_ref() }.filter(|registry| !registry.guard.is_forked()) {
         return Ok(registry);
     }
-    let made = Box::into_raw(Box::new(Registry { guard: ForkGuard::new()?, open: Mutex::new(Vec::new()) }));
+    let made = Box::into_raw(Box::new(Registry { guard: ForkGuard::new(1)?, open: Mutex::new(Vec::new()) }));
     match REGISTRY.compare_exchange(current, made, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: just made, and published for ever.
         Ok(_) => Ok(unsafe { &*made }),

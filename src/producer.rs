@@ -15,7 +15,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,6 +37,8 @@ pub struct Producer {
 }
 
 struct Inner {
+    /// Around the queue's id: one load tells both that this is not a forked child and which queue a thread that pushes
+    /// at home has used last.
     guard: ForkGuard,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
@@ -94,16 +95,27 @@ impl Producer {
     ///
     /// # Errors
     /// `TEL_ERR_FULL` and `TEL_ERR_TOO_LONG` lines are counted; `TEL_ERR_FORKED` and `TEL_ERR_CLOSED` calls submit nothing.
-    #[inline]
     pub fn submit(&self, line: &[u8]) -> Result<(), tel_error> {
         self.inner()?.push(None, line)
+    }
+
+    /// The usual submission: in the process that made the producer, of a line without a newline that goes where this
+    /// thread's last line went. False if it is not that: nothing was submitted or counted then.
+    ///
+    /// # Safety
+    /// At `line` there are `length` bytes, should that be no more than `isize::MAX`.
+    #[inline(always)]
+    pub(crate) unsafe fn submit_home(&self, client: Option<&[u8]>, line: *const u8, length: usize) -> bool {
+        let is_usual = |line: &[u8]| line.last() != Some(&b'\n');
+        // SAFETY: the guard's number is the id of the queue, which lives as long as this, or 0. The line by the caller's
+        // word: the queue's limit is less than what a length can be.
+        unsafe { Queue::push_home(|| self.inner.guard.number(), client, line, length, is_usual) }
     }
 
     /// [`Producer::submit`] with the client's id given apart, so that no text can forge it.
     ///
     /// # Errors
     /// As [`Producer::submit`].
-    #[inline]
     pub fn submit_for(&self, client: &[u8], line: &[u8]) -> Result<(), tel_error> {
         self.inner()?.push(Some(client), line)
     }
@@ -188,22 +200,19 @@ impl CloseAtExit for Inner {
 
 impl Inner {
     fn start(config: &Config, log: &Log) -> Result<Arc<Inner>> {
-        static QUEUES: AtomicU64 = AtomicU64::new(1);
-
         for warning in &config.warnings {
             say!(log, Warning, "config", "{warning}");
         }
-        let guard = ForkGuard::new().map_err(|error| Error::io("cannot set up the fork guard", &error))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let queue = Layout::new(config.queue_bytes, config.max_line_bytes, SHARDS_PER_PROCESSOR * processors)
             .ok_or_else(|| Error::config("queue.bytes: too little for queue.max_line_bytes"))
             .and_then(|layout| {
-                let id = QUEUES.fetch_add(1, Ordering::Relaxed);
-                Queue::new(id, layout, config.max_line_bytes).map_err(|error| {
+                Queue::new(layout, config.max_line_bytes).map_err(|error| {
                     Error::io(format_args!("queue.bytes: cannot map {} bytes", config.queue_bytes), &error)
                 })
             })?;
         let queue = Arc::new(queue);
+        let guard = ForkGuard::new(queue.id()).map_err(|error| Error::io("cannot set up the fork guard", &error))?;
         let routes = Arc::new(Routes::new());
         let sink = KafkaSink::new(config, log.clone())?;
         let bootstrap_servers = sink.bootstrap_servers();
@@ -232,7 +241,6 @@ impl Inner {
         Ok(Arc::new(Inner { guard, queue, shared, watch, threads, bootstrap_servers, exit_timeout }))
     }
 
-    #[inline]
     fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), tel_error> {
         self.queue.push(client, without_newline(line)).map_err(|refused| match refused {
             PushError::Full => tel_error::TEL_ERR_FULL,

@@ -85,6 +85,18 @@ pub unsafe extern "C" fn tel_config_check(config: *const c_char, errstr: *mut c_
 /// client is known, and whether the line has one, is found out later, and counted. Thread-safe.
 #[no_mangle]
 pub unsafe extern "C" fn tel_submit(p: *mut tel_producer, line: *const c_char, len: usize) -> c_int {
+    // SAFETY: the caller's pointers, as documented. Nothing in the usual case can panic.
+    unsafe {
+        if !p.is_null() && !line.is_null() && (*p).producer.submit_home(None, line.cast(), len) {
+            return tel_error::TEL_OK as c_int;
+        }
+        submit_anywhere(p, line, len)
+    }
+}
+
+/// `tel_submit` of whatever is not the usual line.
+#[cold]
+unsafe extern "C" fn submit_anywhere(p: *mut tel_producer, line: *const c_char, len: usize) -> c_int {
     // SAFETY: the caller's pointers, as documented.
     guarded(tel_error::TEL_ERR_INTERNAL as c_int, || unsafe {
         match (p.as_ref(), bytes(line, len)) {
@@ -105,12 +117,19 @@ pub unsafe extern "C" fn tel_submit_for(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller's pointers, as documented.
-    guarded(tel_error::TEL_ERR_INTERNAL as c_int, || unsafe {
-        match (p.as_ref(), bytes(client, client_len), bytes(line, len)) {
-            (Some(p), Some(client), Some(line)) => code(p.producer.submit_for(client, line)),
-            _ => tel_error::TEL_ERR_INVALID as c_int,
-        }
-    })
+    let (p, client, line) = unsafe { (p.as_ref(), bytes(client, client_len), bytes(line, len)) };
+    let (Some(p), Some(client), Some(line)) = (p, client, line) else { return tel_error::TEL_ERR_INVALID as c_int };
+    // SAFETY: a line as long as it says.
+    if unsafe { p.producer.submit_home(Some(client), line.as_ptr(), line.len()) } {
+        return tel_error::TEL_OK as c_int;
+    }
+    submit_anywhere_for(p, client, line)
+}
+
+/// `tel_submit_for` of a line that is not the usual one.
+#[cold]
+fn submit_anywhere_for(p: &tel_producer, client: &[u8], line: &[u8]) -> c_int {
+    guarded(tel_error::TEL_ERR_INTERNAL as c_int, || code(p.producer.submit_for(client, line)))
 }
 
 /// Returns 1 if lines of this client are wanted now, 0 if not (or if an argument is NULL, or the producer is the parent

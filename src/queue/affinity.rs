@@ -1,5 +1,7 @@
 //! Which shard a thread pushes to, and where its last line ended.
 
+use super::shard::{position_of, word_of, Shard};
+
 /// Where a thread was before it moved to another shard: the consumer must have passed that place first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -12,94 +14,110 @@ pub struct Link {
 /// A thread's memory of one queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Affinity {
-    // The models keep one for each thread and queue.
-    #[cfg_attr(loom, allow(dead_code))]
     queue: u64,
+    /// The shard, in the memory of the queue with that id.
+    home: *const Shard,
+    /// The word whose position is behind the last line, or `FRESH`.
+    last: u64,
     shard: u32,
-    /// Position behind the last line, or `FRESH`.
-    position: u64,
 }
 
-/// No line pushed yet: the shard is only a proposal, and nothing needs to be waited for. Positions have 40 bits.
+/// No line pushed yet: the shard is only a proposal, and nothing needs to be waited for. A word with a line count of all
+/// ones and the bit for closed is never left by a claim.
 const FRESH: u64 = u64::MAX;
 
 impl Affinity {
-    /// A thread's first touch of queue `queue`; `seat` spreads threads over the shards.
-    pub const fn new(queue: u64, seat: u32) -> Affinity {
-        Affinity { queue, shard: seat, position: FRESH }
+    /// Of no queue. No queue has this id, and neither is it what a fork leaves of one.
+    #[cfg_attr(loom, allow(dead_code))]
+    const NONE: Affinity = Affinity { queue: u64::MAX, home: std::ptr::null(), last: FRESH, shard: 0 };
+
+    /// A thread's first touch of queue `queue`, whose `shards` these are; `seat` spreads threads over them.
+    pub(super) fn new(queue: u64, shards: &[Shard], seat: u32) -> Affinity {
+        let shard = seat as usize % shards.len();
+        Affinity { queue, home: &shards[shard], last: FRESH, shard: shard as u32 }
     }
 
-    /// The shard to try first.
-    #[inline]
-    pub(super) fn shard(&self, shards: usize) -> usize {
-        let shard = self.shard as usize;
-        if shard < shards {
-            shard
-        } else {
-            shard % shards
-        }
+    /// The shard to try first, if this is an affinity to queue `queue`.
+    ///
+    /// # Safety
+    /// `queue` is the id of a queue that lives as long as `'queue`, or no queue's.
+    #[inline(always)]
+    pub(super) unsafe fn home<'queue>(&self, queue: u64) -> Option<&'queue Shard> {
+        // SAFETY: ids are never given twice, so that the pointer is into the living queue's shards, which do not move.
+        (self.queue == queue).then(|| unsafe { &*self.home })
+    }
+
+    /// Whether it is to queue `queue`.
+    pub(super) fn is_to(&self, queue: u64) -> bool {
+        self.queue == queue
+    }
+
+    /// The number of the shard to try first.
+    pub(super) fn shard(&self) -> usize {
+        self.shard as usize
     }
 
     /// The link that a line pushed to `shard` must carry.
-    #[inline]
     pub(super) fn link_for(&self, shard: usize) -> Option<Link> {
-        let stays = self.position == FRESH || self.shard as usize == shard;
-        (!stays).then_some(Link { shard: self.shard, position: self.position })
+        let stays = self.last == FRESH || self.shard as usize == shard;
+        (!stays).then_some(Link { shard: self.shard, position: position_of(self.last) })
     }
 
-    #[inline]
-    pub(super) fn moved_to(&mut self, shard: usize, position: u64) {
-        self.shard = shard as u32;
-        self.position = position;
+    /// The last line is in `shards[shard]` now, and ends at `position`.
+    pub(super) fn moved_to(&mut self, shards: &[Shard], shard: usize, position: u64) {
+        (self.home, self.last, self.shard) = (&shards[shard], word_of(position), shard as u32);
+    }
+
+    /// The last line is at home, and left this tail word there.
+    #[inline(always)]
+    pub(super) fn stayed(&mut self, tail: u64) {
+        self.last = tail;
     }
 }
 
 #[cfg(not(loom))]
 mod thread {
-    use super::Affinity;
+    use super::{Affinity, Shard};
     use std::cell::Cell;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Queues that one thread can push to in turn and keep its order in each. A process has one producer, or a few.
     const REMEMBERED: usize = 8;
-    /// No queue has this id.
-    const NO_QUEUE: u64 = 0;
 
     // Constant and without a destructor: no registration at a thread's first touch, nothing to run at its end, and
     // usable while other thread-locals are being torn down.
     thread_local! {
-        static AFFINITIES: Cell<[Affinity; REMEMBERED]> = const { Cell::new([Affinity::new(NO_QUEUE, 0); REMEMBERED]) };
+        static AFFINITIES: Cell<[Affinity; REMEMBERED]> = const { Cell::new([Affinity::NONE; REMEMBERED]) };
     }
 
     static SEATS: AtomicU32 = AtomicU32::new(0);
 
-    /// Runs `push` with this thread's affinity to `queue`.
+    /// This thread's affinity to the queue it used last.
+    #[inline(always)]
+    pub fn latest() -> *mut Affinity {
+        // Only the address is taken inside of `with`, so that it is inlined.
+        AFFINITIES.with(Cell::as_ptr).cast()
+    }
+
+    /// Brings the affinity to `queue`, whose `shards` these are, to the front, the others keeping their order.
     ///
     /// A thread that pushes to more than eight queues in turn forgets the one it used longest ago; should it come back
     /// *and* have moved shards there while its lines still waited, those may be overtaken.
-    #[inline]
-    pub fn with<R>(queue: u64, push: impl FnOnce(&mut Affinity) -> R) -> R {
-        AFFINITIES.with(|affinities| {
-            // SAFETY: the cell belongs to this thread, and `push` does not come back here: it copies bytes and
-            // touches atomics, no more. The borrow ends with this closure.
-            let affinities = unsafe { &mut *affinities.as_ptr() };
-            if affinities[0].queue != queue {
-                recall(affinities, queue);
-            }
-            push(&mut affinities[0])
-        })
-    }
-
-    /// Brings the affinity to `queue` to the front, the others keeping their order.
-    #[cold]
-    fn recall(affinities: &mut [Affinity; REMEMBERED], queue: u64) {
+    pub fn recall(queue: u64, shards: &[Shard]) -> *mut Affinity {
+        // SAFETY: the cell belongs to this thread, and the reference ends with this function, which calls nothing that
+        // comes back here.
+        let affinities = unsafe { &mut *latest().cast::<[Affinity; REMEMBERED]>() };
+        if affinities[0].queue == queue {
+            return latest();
+        }
         let found = affinities.iter().position(|affinity| affinity.queue == queue);
         let place = found.unwrap_or(REMEMBERED - 1);
         if found.is_none() {
-            affinities[place] = Affinity::new(queue, SEATS.fetch_add(1, Ordering::Relaxed));
+            affinities[place] = Affinity::new(queue, shards, SEATS.fetch_add(1, Ordering::Relaxed));
         }
         affinities[..=place].rotate_right(1);
+        latest()
     }
 }
 #[cfg(not(loom))]
-pub use thread::with;
+pub use thread::{latest, recall};

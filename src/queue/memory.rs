@@ -37,12 +37,44 @@ mod mapped {
             self.cells
         }
 
+        /// Has the processor fetch, for writing, what the lines behind `offset` will lie in: the copy is then not held up
+        /// by lines that the consumer has read since they were last written. Reads and writes nothing.
+        #[inline(always)]
+        pub fn prefetch(&self, offset: usize) {
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            // SAFETY: a hint: it neither faults nor changes memory, wherever it points.
+            unsafe {
+                std::arch::asm!(
+                    "prefetchw [{start} + {offset} + 256]",
+                    "prefetchw [{start} + {offset} + 320]",
+                    "prefetchw [{start} + {offset} + 384]",
+                    "prefetchw [{start} + {offset} + 448]",
+                    start = in(reg) self.region.start().as_ptr(),
+                    offset = in(reg) offset,
+                    options(nostack, preserves_flags, readonly),
+                );
+            }
+            #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+            let _ = offset;
+        }
+
+        /// [`Memory::write`] of bytes that do not reach over the ring's end.
+        ///
+        /// # Safety
+        /// As there, and `offset` with the bytes' length is within the ring.
+        #[inline(always)]
+        pub unsafe fn write_within(&self, offset: usize, bytes: &[u8]) {
+            // SAFETY: the range lies in the ring and is the caller's alone, by its word.
+            unsafe {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), self.region.start().as_ptr().add(offset), bytes.len());
+            }
+        }
+
         /// Copies `bytes` in at `offset` of the ring, going on at its beginning when they reach its end.
         ///
         /// # Safety
         /// The caller has claimed the cells, and nobody else reads or writes them until it publishes them.
         /// `offset` is within the ring, and `bytes` no longer than the ring.
-        #[inline]
         pub unsafe fn write(&self, offset: usize, bytes: &[u8]) {
             let first = before_end(self.cells, offset, bytes.len());
             // SAFETY: the range lies in the ring by the caller's word and `before_end`, and is the caller's alone.
@@ -101,6 +133,14 @@ mod modelled {
 
         pub fn cells(&self) -> usize {
             self.cells.len()
+        }
+
+        pub fn prefetch(&self, _offset: usize) {}
+
+        pub unsafe fn write_within(&self, offset: usize, bytes: &[u8]) {
+            assert!(offset + bytes.len() <= self.cells.len() * CELL_BYTES);
+            // SAFETY: as the caller says.
+            unsafe { self.write(offset, bytes) };
         }
 
         pub unsafe fn write(&self, offset: usize, bytes: &[u8]) {

@@ -116,8 +116,7 @@ struct Refused {
 
 /// The queue. See the module's text.
 pub struct Queue {
-    // The models keep each thread's affinity themselves.
-    #[cfg_attr(loom, allow(dead_code))]
+    /// Never given twice in a process: threads remember queues by it.
     id: u64,
     max_line: usize,
     shards: Box<[Shard]>,
@@ -125,15 +124,24 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Maps and faults in the memory. `id` tells this queue from every other in the process, for the threads' memory
-    /// of where they pushed last.
+    /// Maps and faults in the memory.
     ///
     /// # Errors
     /// The system's, when the memory is not to be had.
-    pub fn new(id: u64, layout: Layout, max_line: usize) -> io::Result<Queue> {
-        let shards =
-            (0..layout.shards).map(|_| Memory::new(layout.cells).map(Shard::new)).collect::<io::Result<Vec<_>>>()?;
+    pub fn new(layout: Layout, max_line: usize) -> io::Result<Queue> {
+        // The standard atomic in the models too: it orders nothing that they look at.
+        static IDS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+        let shard = |_| Memory::new(layout.cells).map(|memory| Shard::new(memory, max_line));
+        let shards = (0..layout.shards).map(shard).collect::<io::Result<Vec<_>>>()?;
+        let id = IDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(Queue { id, max_line, shards: shards.into_boxed_slice(), refused: Refused::default() })
+    }
+
+    /// What tells this queue from every other in the process; not 0.
+    #[cfg_attr(loom, allow(dead_code))]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Number of shards.
@@ -146,27 +154,72 @@ impl Queue {
     /// # Errors
     /// [`PushError`]; the line is then not in the queue.
     #[cfg(not(loom))]
-    #[inline]
     pub fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
-        affinity::with(self.id, |affinity| self.push_from(affinity, client, line))
+        // SAFETY: this thread's own; nothing below comes back here.
+        let affinity = unsafe { &mut *affinity::recall(self.id, &self.shards) };
+        self.push_from(affinity, client, line)
+    }
+
+    /// The usual [`Queue::push`]: of a thread whose last line went into the same queue, and which finds room where that
+    /// line is and no other thread claiming there. False if it is not that, or `is_usual` says that the line is not: then
+    /// nothing was pushed or counted.
+    ///
+    /// # Safety
+    /// `id` gives the id of a queue that lives throughout the call, or 0. At `line` there are `length` bytes, should that
+    /// be no more than the queue's limit.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub unsafe fn push_home(
+        id: impl FnOnce() -> u64,
+        client: Option<&[u8]>,
+        line: *const u8,
+        length: usize,
+        is_usual: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        // SAFETY: this thread's own; nothing below comes back here.
+        let affinity = unsafe { &mut *affinity::latest() };
+        // Only now, since finding a thread-local is a call: what is not known before it need not be saved from it.
+        let id = id();
+        // SAFETY: the queue lives, or the id is 0, and no affinity is to that.
+        let Some(shard) = (unsafe { affinity.home(id) }) else { return false };
+        // SAFETY: by the caller's word.
+        unsafe { shard.push_here(affinity, client, line, length, is_usual) }
+    }
+
+    /// What a thread that keeps its affinity itself begins with; `seat` spreads such threads over the shards.
+    #[cfg(any(test, loom))]
+    pub fn affinity(&self, seat: u32) -> Affinity {
+        Affinity::new(self.id, &self.shards, seat)
     }
 
     /// Shards on which a push may lose its place to other threads before the line is refused as if the queue were full:
     /// never seen, but a host's thread waits for nothing without a bound.
     const MOST_CONTENDED: usize = 1000;
 
-    /// [`Queue::push`] for a thread whose affinity the caller keeps.
+    /// [`Queue::push`] for a thread whose affinity to this queue the caller keeps.
     ///
     /// # Errors
     /// [`PushError`]; the line is then not in the queue.
-    #[inline]
     pub fn push_from(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
+        // SAFETY: its own id.
+        let home = unsafe { affinity.home(self.id) };
+        // SAFETY: a line as long as it says.
+        if home.is_some_and(|shard| unsafe { shard.push_here(affinity, client, line.as_ptr(), line.len(), |_| true) }) {
+            return Ok(());
+        }
+        self.push_anywhere(affinity, client, line)
+    }
+
+    /// [`Queue::push`] with everything that may come in between.
+    #[cold]
+    fn push_anywhere(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
+        debug_assert!(affinity.is_to(self.id));
         let length = client.map_or(0, |client| client.len() + 1) + line.len();
         if length > self.max_line {
             return Err(self.refuse(PushError::TooLong));
         }
         let shards = self.shards.len();
-        let mut index = affinity.shard(shards);
+        let mut index = affinity.shard();
         // Refused only when every shard was full in turn. One where other threads were claiming does not count: its
         // room is not known, and their lines went in, so the queue gets on whoever waits here.
         let mut full = 0;
@@ -177,7 +230,7 @@ impl Queue {
             let link = affinity.link_for(index);
             match self.shards[index].push(client, line, link) {
                 Claim::Done(end) => {
-                    affinity.moved_to(index, end);
+                    affinity.moved_to(&self.shards, index, end);
                     return Ok(());
                 }
                 Claim::Closed => return Err(PushError::Closed),

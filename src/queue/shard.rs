@@ -1,6 +1,6 @@
 //! One ring: how a line's place is claimed, and how it is marked as there.
 
-use super::affinity::Link;
+use super::affinity::{Affinity, Link};
 use super::memory::Memory;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::{CELL_BYTES, CLIENT_KEPT};
@@ -23,28 +23,54 @@ pub const fn cells_of(bytes: usize) -> usize {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Tail(u64);
 
-/// Positions count cells from the start and wrap after 2^40 of them (70 TB); all use of them is by distance.
+/// Positions count cells from the start and wrap after 2^40 of them (70 TB); all use of them is by distance. They are
+/// the high bits of the tail word and of the head word, so that they wrap by themselves.
 const POSITION_BITS: u32 = 40;
 const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
+const POSITION_SHIFT: u32 = u64::BITS - POSITION_BITS;
 /// The line count wraps after 8,388,608; a shard holds at most half of that.
 const COUNT_MASK: u64 = (1 << 23) - 1;
-const CLOSED: u64 = 1 << 63;
+/// Between the two: a count that wraps carries into this bit, and a claim leaves it clear.
+const CLOSED: u64 = 1 << 23;
 
 impl Tail {
     #[inline]
     fn position(self) -> u64 {
-        self.0 & POSITION_MASK
+        self.0 >> POSITION_SHIFT
     }
 
     fn count(self) -> u64 {
-        (self.0 >> POSITION_BITS) & COUNT_MASK
+        self.0 & COUNT_MASK
     }
 
     #[inline]
-    fn claimed(self, cells: usize) -> Tail {
-        let count = (self.count() + 1) & COUNT_MASK;
-        Tail(count << POSITION_BITS | advance(self.position(), cells))
+    fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
     }
+
+    /// The word as it is if it is not closed: what a claim may compare with.
+    #[inline]
+    fn open(self) -> Tail {
+        Tail(self.0 & !CLOSED)
+    }
+
+    /// After one more line, of one cell and `beyond` in the word's own unit.
+    #[inline]
+    fn claimed(self, beyond: u64) -> Tail {
+        Tail(self.0.wrapping_add(beyond).wrapping_add(word_of(1) + 1)).open()
+    }
+}
+
+/// The tail or head word that has nothing but this position.
+#[inline]
+pub const fn word_of(position: u64) -> u64 {
+    position << POSITION_SHIFT
+}
+
+/// The position in a tail or head word.
+#[inline]
+pub const fn position_of(word: u64) -> u64 {
+    word >> POSITION_SHIFT
 }
 
 /// The position `cells` behind `position`.
@@ -125,19 +151,108 @@ pub struct Shard {
     head: Apart<AtomicU64>,
     marks: Box<[AtomicU32]>,
     memory: Memory,
+    /// Longest line, its client included.
+    max_line: usize,
+    /// The ring's cells as a word, and the bits of an offset in it that tell the cell.
+    capacity: u64,
+    cell_mask: usize,
+}
+
+/// A place for a line at the thread's home, claimed.
+struct Here {
+    slot: usize,
+    /// The tail word that the claim has left.
+    tail: u64,
 }
 
 impl Shard {
-    pub fn new(memory: Memory) -> Shard {
+    pub fn new(memory: Memory, max_line: usize) -> Shard {
+        let cells = memory.cells();
         // Written one by one, which faults them in as well.
-        let marks = (0..memory.cells()).map(|_| AtomicU32::new(0)).collect();
-        Shard { tail: Apart(AtomicU64::new(0)), head: Apart(AtomicU64::new(0)), marks, memory }
+        let marks = (0..cells).map(|_| AtomicU32::new(0)).collect();
+        Shard {
+            tail: Apart(AtomicU64::new(0)),
+            head: Apart(AtomicU64::new(0)),
+            marks,
+            memory,
+            max_line,
+            capacity: word_of(cells as u64),
+            cell_mask: cells - 1,
+        }
     }
 
-    /// Attempts on one shard before the next is tried.
-    const ATTEMPTS: usize = 2;
+    /// The usual push: by a thread that pushed here before, so that the line needs no link; one attempt, and only at a
+    /// place that does not reach over the ring's end. False, with nothing done, when this is not that push:
+    /// [`Shard::push`] and those around it then find out what it is.
+    ///
+    /// Inlined into each of its few callers: a call would cost as much as a third of what it does.
+    ///
+    /// # Safety
+    /// At `line` there are `length` bytes, should that be no more than the queue's limit.
+    #[inline(always)]
+    pub unsafe fn push_here(
+        &self,
+        home: &mut Affinity,
+        client: Option<&[u8]>,
+        line: *const u8,
+        length: usize,
+        is_usual: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        // Both ends at once: an empty line becomes the longest there is.
+        if length.wrapping_sub(1) >= self.max_line {
+            return false;
+        }
+        // SAFETY: no longer than the limit, so there by the caller's word.
+        let line = unsafe { std::slice::from_raw_parts(line, length) };
+        let id = client.map_or(0, <[u8]>::len);
+        if client.is_some() && (id > CLIENT_KEPT || id + 1 + length > self.max_line) || !is_usual(line) {
+            return false;
+        }
+        let length = id + length;
+        let Some(here) = self.claim_here(length - 1) else { return false };
+        home.stayed(here.tail);
+        let offset = here.slot * CELL_BYTES;
+        // Before the copy, which is a call: it need then not be found again.
+        // SAFETY: a slot of the ring.
+        let place = unsafe { self.marks.get_unchecked(here.slot) };
+        // SAFETY: the cells were claimed by this thread alone, cover `length` bytes and end before the ring does; the
+        // consumer does not read them before the mark is stored.
+        unsafe {
+            self.memory.prefetch(offset + length);
+            if let Some(client) = client {
+                self.memory.write_within(offset, client);
+            }
+            self.memory.write_within(offset + id, line);
+        }
+        // Release: whoever sees the mark sees the bytes.
+        place.store(Mark::new(client.map(<[u8]>::len), length, false).0, Ordering::Release);
+        true
+    }
 
-    #[inline]
+    /// One attempt at a run of cells for the bytes 0 to `last`.
+    #[inline(always)]
+    fn claim_here(&self, last: usize) -> Option<Here> {
+        let beyond = word_of((last / CELL_BYTES) as u64);
+        // Acquire and release for the reasons given at `claim`. A closed tail is no longer what it is compared with.
+        let tail = Tail(self.tail.0.load(Ordering::Acquire)).open();
+        let head = self.head.0.load(Ordering::Acquire);
+        // The count, in the bits below a position's, makes less than a cell. An old tail beside a new head may come out
+        // as anything; it is not what it is compared with either.
+        if tail.0.wrapping_sub(head).wrapping_add(beyond) >= self.capacity {
+            return None;
+        }
+        let slot = tail.position() as usize & self.cell_mask;
+        if slot + last / CELL_BYTES > self.cell_mask {
+            return None;
+        }
+        let claimed = tail.claimed(beyond);
+        self.tail.0.compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        Some(Here { slot, tail: claimed.0 })
+    }
+
+    /// Attempts on one shard before the next is tried, besides the one of [`Shard::push_here`].
+    const ATTEMPTS: usize = 1;
+
     pub fn push(&self, client: Option<&[u8]>, line: &[u8], link: Option<Link>) -> Claim {
         let client = client.map(|id| &id[..id.len().min(CLIENT_KEPT)]);
         let mark = Mark::new(client.map(<[u8]>::len), client.map_or(0, <[u8]>::len) + line.len(), link.is_some());
@@ -151,17 +266,16 @@ impl Shard {
     }
 
     /// Claims a run of `cells` cells and counts the line. Gives the run's start, or what [`Shard::push`] ends with.
-    #[inline]
     fn claim(&self, cells: usize) -> Result<u64, Claim> {
         // Acquire, here and below: the head is then no older than the one that the last claim was made with.
         let mut tail = Tail(self.tail.0.load(Ordering::Acquire));
         let mut attempts = 0;
         loop {
-            if tail.0 & CLOSED != 0 {
+            if tail.is_closed() {
                 return Err(Claim::Closed);
             }
             // Acquire: the consumer is done with the cells it gave back with this head.
-            let head = self.head.0.load(Ordering::Acquire);
+            let head = position_of(self.head.0.load(Ordering::Acquire));
             let used = distance(head, tail.position()) as usize;
             if used + cells > self.marks.len() {
                 // An old tail beside a new head gives a distance beyond the ring.
@@ -169,7 +283,8 @@ impl Shard {
             }
             // Acquire and release: a consumer that reads this tail sees all that this thread, and those whose claims
             // lie before, did before their claims. `Consumer::look` promises it.
-            match self.tail.0.compare_exchange(tail.0, tail.claimed(cells).0, Ordering::AcqRel, Ordering::Acquire) {
+            let claimed = tail.claimed(word_of(cells as u64 - 1));
+            match self.tail.0.compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(tail.position()),
                 Err(now) => tail = Tail(now),
             }
@@ -181,7 +296,6 @@ impl Shard {
     }
 
     /// Copies the line into the cells claimed from `start` on, and marks it as there.
-    #[inline]
     fn publish(&self, start: u64, mark: Mark, client: Option<&[u8]>, line: &[u8], link: Option<Link>) {
         let ring = self.marks.len() * CELL_BYTES;
         let slot = self.slot(start);
@@ -209,7 +323,7 @@ impl Shard {
     }
 
     pub fn is_closed(&self) -> bool {
-        self.tail.0.load(Ordering::Relaxed) & CLOSED != 0
+        Tail(self.tail.0.load(Ordering::Relaxed)).is_closed()
     }
 
     /// Lines claimed since the consumer's count stood at `taken`.
@@ -219,7 +333,7 @@ impl Shard {
 
     #[inline]
     fn slot(&self, position: u64) -> usize {
-        position as usize & (self.marks.len() - 1)
+        position as usize & self.cell_mask
     }
 }
 
@@ -278,7 +392,7 @@ impl Shard {
 
     /// Everything before `head` was taken; producers may use the cells.
     pub fn give_back(&self, head: u64) {
-        self.head.0.store(head, Ordering::Release);
+        self.head.0.store(word_of(head), Ordering::Release);
     }
 }
 
@@ -296,8 +410,8 @@ pub struct Stalled {
 impl Shard {
     /// Continues as if `lines` lines had gone through, and the next cell were `position`.
     pub fn begin_at(&self, position: u64, lines: u64) {
-        self.tail.0.store((lines & COUNT_MASK) << POSITION_BITS | position & POSITION_MASK, Ordering::Relaxed);
-        self.head.0.store(position & POSITION_MASK, Ordering::Relaxed);
+        self.tail.0.store(word_of(position) | lines & COUNT_MASK, Ordering::Relaxed);
+        self.head.0.store(word_of(position), Ordering::Relaxed);
     }
 
     /// [`Shard::push`] up to the claim.
@@ -314,6 +428,6 @@ impl Shard {
 
     /// Cells that no claim can have now.
     pub fn used(&self) -> usize {
-        distance(self.head.0.load(Ordering::Relaxed), self.tail()) as usize
+        distance(position_of(self.head.0.load(Ordering::Relaxed)), self.tail()) as usize
     }
 }

@@ -65,7 +65,7 @@ impl Bench {
     }
 
     fn with_max_line(shards: usize, cells: usize, max_line: usize) -> Bench {
-        let queue = Arc::new(Queue::new(1, Layout { shards, cells }, max_line).unwrap());
+        let queue = Arc::new(Queue::new(Layout { shards, cells }, max_line).unwrap());
         Bench { consumer: Consumer::new(Arc::clone(&queue)), queue }
     }
 
@@ -77,7 +77,7 @@ impl Bench {
     }
 
     fn thread(&self, seat: u32) -> Affinity {
-        Affinity::new(1, seat)
+        self.queue.affinity(seat)
     }
 
     fn push(&self, affinity: &mut Affinity, line: &[u8]) -> Result<(), PushError> {
@@ -87,7 +87,7 @@ impl Bench {
     /// Pushes to a shard of our choice, as a thread that finds the ones before it full.
     fn push_to(&self, shard: usize, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) {
         match self.queue.shards[shard].push(client, line, affinity.link_for(shard)) {
-            Claim::Done(end) => affinity.moved_to(shard, end),
+            Claim::Done(end) => affinity.moved_to(&self.queue.shards, shard, end),
             Claim::Full | Claim::Contended | Claim::Closed => panic!("no room in shard {shard}"),
         }
     }
@@ -96,7 +96,7 @@ impl Bench {
     fn stall(&self, shard: usize, affinity: &mut Affinity, line: &[u8]) -> Half {
         let claimed = self.queue.shards[shard].claim_only(line, affinity.link_for(shard));
         let (stalled, end) = claimed.ok().unwrap_or_else(|| panic!("no room in shard {shard}"));
-        affinity.moved_to(shard, end);
+        affinity.moved_to(&self.queue.shards, shard, end);
         Half { shard, stalled }
     }
 
@@ -208,7 +208,7 @@ fn lines_wrap_at_the_end_of_the_ring() {
 fn the_longest_line_fits_and_one_byte_more_does_not() {
     for max_line in [1, 2, 47, 48, 49, 63, 64, 65, 112, 200, 300] {
         let layout = Layout::new(Layout::least_bytes(max_line), max_line, 1).unwrap();
-        let queue = Arc::new(Queue::new(1, layout, max_line).unwrap());
+        let queue = Arc::new(Queue::new(layout, max_line).unwrap());
         let mut bench = Bench { consumer: Consumer::new(Arc::clone(&queue)), queue };
         let mut affinity = bench.thread(0);
         let (fits, too_long) = (filler(1, max_line), filler(1, max_line + 1));
@@ -234,7 +234,7 @@ fn the_longest_line_fits_with_a_link() {
     for max_line in [48, 112, 200] {
         let least = Layout::least_bytes(max_line);
         let layout = Layout::new(2 * least, max_line, 2).unwrap();
-        let queue = Arc::new(Queue::new(1, layout, max_line).unwrap());
+        let queue = Arc::new(Queue::new(layout, max_line).unwrap());
         let mut bench = Bench { consumer: Consumer::new(Arc::clone(&queue)), queue };
         let mut affinity = bench.thread(0);
         let line = filler(9, max_line);
@@ -334,7 +334,7 @@ fn counts_and_positions_wrap() {
             for line in 0..40 {
                 if line == 6 {
                     // A gap across the wrap.
-                    half = Some(bench.stall(1, &mut Affinity::new(1, 1), b"stalled"));
+                    half = Some(bench.stall(1, &mut bench.thread(1), b"stalled"));
                 }
                 let text = format!("{line}{}", "-".repeat(line * 3 % 100));
                 bench.push_to(line / 3 % 2, &mut affinity, None, text.as_bytes());
@@ -452,7 +452,7 @@ fn a_drain_goes_no_further_than_the_look() {
     let mut seen = Vec::new();
     bench.consumer.drain(&mut |line| {
         // A thread pushes while the visitor is at work.
-        queue.push_from(&mut Affinity::new(1, 0), None, b"4").unwrap();
+        queue.push_from(&mut queue.affinity(0), None, b"4").unwrap();
         seen.push(line.text.to_vec());
         Visit::Taken
     });
@@ -528,7 +528,7 @@ fn adjacent_stalled_claims_end_in_every_order() {
                 let mut halves: Vec<_> = (0..count)
                     .map(|number| {
                         let text = filler(number, number % 3 * CELL_BYTES + 5);
-                        Some((bench.stall(0, &mut Affinity::new(1, 0), &text), (None, text)))
+                        Some((bench.stall(0, &mut bench.thread(0), &text), (None, text)))
                     })
                     .collect();
                 let mut other = bench.thread(0);
@@ -564,7 +564,7 @@ fn adjacent_stalled_claims_end_in_every_order() {
 #[test]
 fn a_visitor_that_stops_in_a_gap_gets_the_line_again() {
     let mut bench = Bench::new(1, 16);
-    let halves: Vec<_> = ["0", "1", "2"].map(|text| bench.stall(0, &mut Affinity::new(1, 0), text.as_bytes())).into();
+    let halves: Vec<_> = ["0", "1", "2"].map(|text| bench.stall(0, &mut bench.thread(0), text.as_bytes())).into();
     let mut other = bench.thread(0);
     bench.push_to(0, &mut other, None, b"3");
     assert_eq!(bench.drain_texts(), ["3"]);
@@ -592,7 +592,7 @@ fn a_visitor_that_stops_in_a_gap_gets_the_line_again() {
 fn a_claim_that_never_ends_fills_its_shard_and_no_other() {
     let cells = 8;
     let mut bench = Bench::new(2, cells);
-    let half = bench.stall(0, &mut Affinity::new(1, 0), b"stalled");
+    let half = bench.stall(0, &mut bench.thread(0), b"stalled");
     let mut affinity = bench.thread(0);
     let mut pushed = 0;
     for lap in 0..10 * cells {
@@ -675,11 +675,11 @@ fn a_thread_that_moves_from_among_gaps_is_seen_in_order() {
         let (old, new) = if down { (1, 0) } else { (0, 1) };
         let mut bench = Bench::new(2, 32);
         let mut affinity = bench.thread(0);
-        let first = bench.stall(old, &mut Affinity::new(1, 0), b"never 1");
+        let first = bench.stall(old, &mut bench.thread(0), b"never 1");
         bench.push_to(old, &mut affinity, None, b"0");
-        let second = bench.stall(old, &mut Affinity::new(1, 0), b"never 2");
+        let second = bench.stall(old, &mut bench.thread(0), b"never 2");
         let half = bench.stall(old, &mut affinity, b"1");
-        let third = bench.stall(old, &mut Affinity::new(1, 0), b"never 3");
+        let third = bench.stall(old, &mut bench.thread(0), b"never 3");
         assert_eq!(bench.drain_texts(), ["0"]);
         bench.finish(half);
         bench.push_to(new, &mut affinity, None, b"2");
@@ -699,7 +699,7 @@ fn a_thread_that_moves_from_among_gaps_is_seen_in_order() {
 fn a_gap_may_hide_a_link() {
     let mut bench = Bench::new(2, 16);
     let mut affinity = bench.thread(1);
-    let stalled = bench.stall(1, &mut Affinity::new(1, 0), b"other");
+    let stalled = bench.stall(1, &mut bench.thread(0), b"other");
     bench.push_to(1, &mut affinity, None, b"0");
     let half = bench.stall(0, &mut affinity, b"1");
     assert_eq!(bench.drain_texts(), ["0"]);
@@ -738,8 +738,8 @@ fn stale_links_ask_for_nothing() {
 #[test]
 fn a_thread_keeps_its_order_in_several_queues() {
     let mut benches: Vec<_> = (0..8)
-        .map(|id| {
-            let queue = Arc::new(Queue::new(1000 + id, Layout { shards: 2, cells: 2 }, 40).unwrap());
+        .map(|_| {
+            let queue = Arc::new(Queue::new(Layout { shards: 2, cells: 2 }, 40).unwrap());
             Bench { consumer: Consumer::new(Arc::clone(&queue)), queue }
         })
         .collect();
@@ -777,8 +777,8 @@ fn a_thread_keeps_its_order_in_several_queues() {
 #[test]
 fn a_ninth_queue_loses_no_line() {
     let mut benches: Vec<_> = (0..12)
-        .map(|id| {
-            let queue = Arc::new(Queue::new(2000 + id, Layout { shards: 3, cells: 4 }, 40).unwrap());
+        .map(|_| {
+            let queue = Arc::new(Queue::new(Layout { shards: 3, cells: 4 }, 40).unwrap());
             Bench { consumer: Consumer::new(Arc::clone(&queue)), queue }
         })
         .collect();
@@ -818,9 +818,7 @@ fn number_of(line: Line<'_>) -> (usize, usize) {
 
 /// `threads` threads push `lines` lines each while one consumer drains, and one reader adds up the counters.
 fn storm(threads: usize, lines: usize, shards: usize, cells: usize, max_line: usize) {
-    static IDS: AtomicU64 = AtomicU64::new(1 << 32);
-    let id = IDS.fetch_add(1, Ordering::Relaxed);
-    let queue = Arc::new(Queue::new(id, Layout { shards, cells }, max_line).unwrap());
+    let queue = Arc::new(Queue::new(Layout { shards, cells }, max_line).unwrap());
     let mut consumer = Consumer::new(Arc::clone(&queue));
     let taken = Arc::new(Mutex::new(consumer.taken().to_vec()));
     let over = Arc::new(AtomicBool::new(false));
@@ -938,7 +936,7 @@ fn contention_refuses_no_line_while_there_is_room() {
     for shards in [1, 1, 2, 3] {
         let (threads, lines) = (sized(16, 3), sized(4_000, 20));
         let cells = (threads * lines).next_power_of_two();
-        let queue = Arc::new(Queue::new((1 << 16) + shards as u64, Layout { shards, cells }, 40).unwrap());
+        let queue = Arc::new(Queue::new(Layout { shards, cells }, 40).unwrap());
         let mut consumer = Consumer::new(Arc::clone(&queue));
         let producers: Vec<_> = (0..threads)
             .map(|_| {
@@ -1050,7 +1048,7 @@ impl World {
             }
             // As the product does it.
             1..=4 => {
-                let first = self.threads[thread].affinity.shard(self.queue.shards());
+                let first = self.threads[thread].affinity.shard();
                 let room = (first..self.queue.shards()).chain(0..first).find_map(|shard| {
                     let cells = self.cells_of(thread, shard, length);
                     (self.used[shard] + cells <= self.cells).then_some((shard, cells))
@@ -1059,7 +1057,7 @@ impl World {
                 match room {
                     Some((shard, cells)) => {
                         assert_eq!(pushed, Ok(()));
-                        assert_eq!(self.threads[thread].affinity.shard(self.queue.shards()), shard);
+                        assert_eq!(self.threads[thread].affinity.shard(), shard);
                         self.note(shard, thread, cells, line, true);
                     }
                     None => {
@@ -1078,7 +1076,7 @@ impl World {
                 match self.queue.shards[shard].claim_only(&line.1, link) {
                     Ok((stalled, end)) => {
                         assert!(room, "shard {shard} granted {cells} cells beside {}", self.used[shard]);
-                        self.threads[thread].affinity.moved_to(shard, end);
+                        self.threads[thread].affinity.moved_to(&self.queue.shards, shard, end);
                         self.threads[thread].half = Some(Half { shard, stalled });
                         self.note(shard, thread, cells, line, false);
                         assert_eq!(self.tails[shard], end);
@@ -1171,14 +1169,14 @@ fn walk(seed: u64, steps: usize) {
     let lines = (1 << 23) * (random.next() % 3) + (1 << 23) - random.next() % 100;
     let bench = Bench::with_max_line(shards, cells, max_line).beginning_at(position, lines);
     let Bench { queue, mut consumer } = bench;
-    let threads = 1 + random.below(10);
+    let threads: Vec<_> = (0..1 + random.below(10))
+        .map(|_| Simulated { affinity: queue.affinity(random.below(8) as u32), claims: 0, seen: 0, half: None })
+        .collect();
     let mut world = World {
         queue,
         cells,
         max_line,
-        threads: (0..threads)
-            .map(|_| Simulated { affinity: Affinity::new(1, random.below(8) as u32), claims: 0, seen: 0, half: None })
-            .collect(),
+        threads,
         claimed: (0..shards).map(|_| VecDeque::new()).collect(),
         tails: vec![position; shards],
         used: vec![0; shards],
@@ -1223,7 +1221,7 @@ fn walk(seed: u64, steps: usize) {
         world.check(&consumer, before);
     }
     // In the end everybody finishes, and everything comes out.
-    for thread in 0..threads {
+    for thread in 0..world.threads.len() {
         if let Some(half) = world.threads[thread].half.take() {
             world.queue.shards[half.shard].finish(half.stalled);
         }

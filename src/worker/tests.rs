@@ -28,7 +28,7 @@ impl Bench {
         let config = Config::from_json(&format!(r#"{{"embedded_broker": true{config}}}"#)).unwrap();
         let log = Log::new(Box::new(|_, _| {}));
         let layout = Layout::new(config.queue_bytes, config.max_line_bytes, 4).unwrap();
-        let queue = Arc::new(Queue::new(u64::from(rand()), layout, config.max_line_bytes).unwrap());
+        let queue = Arc::new(Queue::new(layout, config.max_line_bytes).unwrap());
         let shared = Arc::new(Shared {
             published: Published::new(queue.shards()),
             queue,
@@ -87,13 +87,6 @@ impl Bench {
             i128::from(pushed.submitted) - terms.into_iter().map(i128::from).sum::<i128>()
         })
     }
-}
-
-/// A number that no other test's queue has.
-fn rand() -> u32 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(1_000_000);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Drop for Bench {

@@ -7,9 +7,8 @@
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use std::sync::Arc;
-use tel_models::queue::{Affinity, Consumer, Layout, PushError, Queue, Visit};
+use tel_models::queue::{Consumer, Layout, PushError, Queue, Visit};
 
-const ID: u64 = 1;
 const MAX_LINE: usize = 40;
 
 /// Explores `model`, with at most `preemptions` switches away from a thread that could have gone on: most bugs need one
@@ -23,7 +22,7 @@ fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 }
 
 fn queue(shards: usize, cells: usize) -> (Arc<Queue>, Consumer) {
-    let queue = Arc::new(Queue::new(ID, Layout { shards, cells }, MAX_LINE).unwrap());
+    let queue = Arc::new(Queue::new(Layout { shards, cells }, MAX_LINE).unwrap());
     let consumer = Consumer::new(Arc::clone(&queue));
     (queue, consumer)
 }
@@ -38,7 +37,7 @@ struct Tally {
 
 /// Pushes `lines` lines as thread `name`, which starts at shard `seat`.
 fn produce(queue: &Queue, name: u8, seat: u32, lines: u8) -> Tally {
-    let mut affinity = Affinity::new(ID, seat);
+    let mut affinity = queue.affinity(seat);
     let mut tally = Tally::default();
     for sequence in 0..lines {
         match queue.push_from(&mut affinity, None, &[name, sequence]) {
@@ -163,7 +162,7 @@ fn a_cell_is_used_again() {
 #[test]
 fn wrapped_cells_are_used_again() {
     check(3, || {
-        let queue = Arc::new(Queue::new(ID, Layout { shards: 1, cells: 2 }, 128).unwrap());
+        let queue = Arc::new(Queue::new(Layout { shards: 1, cells: 2 }, 128).unwrap());
         let mut consumer = Consumer::new(Arc::clone(&queue));
         let mut seen = Vec::new();
         produce(&queue, 0, 0, 1);
@@ -171,7 +170,7 @@ fn wrapped_cells_are_used_again() {
         let threads: Vec<_> = [1u8, 2]
             .map(|name| {
                 let queue = Arc::clone(&queue);
-                thread::spawn(move || queue.push_from(&mut Affinity::new(ID, 0), None, &[name; 65]).is_ok())
+                thread::spawn(move || queue.push_from(&mut queue.affinity(0), None, &[name; 65]).is_ok())
             })
             .into_iter()
             .collect();
@@ -199,8 +198,8 @@ fn close_against_push() {
         let (queue, mut consumer) = queue(2, 1);
         let (one, two) = (spawn(&queue, 1, 0, 2), spawn(&queue, 2, 1, 1));
         queue.close();
-        assert_eq!(queue.push_from(&mut Affinity::new(ID, 0), None, b"ab"), Err(PushError::Closed));
-        assert_eq!(queue.push_from(&mut Affinity::new(ID, 1), None, &[0; 99]), Err(PushError::Closed));
+        assert_eq!(queue.push_from(&mut queue.affinity(0), None, b"ab"), Err(PushError::Closed));
+        assert_eq!(queue.push_from(&mut queue.affinity(1), None, &[0; 99]), Err(PushError::Closed));
         let mut seen = Vec::new();
         drain(&mut consumer, &mut seen);
         // What was claimed by now is all there will ever be.
@@ -224,7 +223,7 @@ fn counters_while_lines_move() {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
                 let tally = produce(&queue, 1, 0, 2);
-                assert_eq!(queue.push_from(&mut Affinity::new(ID, 0), None, &[0; 99]), Err(PushError::TooLong));
+                assert_eq!(queue.push_from(&mut queue.affinity(0), None, &[0; 99]), Err(PushError::TooLong));
                 tally
             })
         };

@@ -124,6 +124,9 @@ impl Consumer {
     }
 
     /// Takes what is there in shard `index` before `limit`. False if the visitor stopped it.
+    ///
+    /// `limit` is a tail that was read by the last look, or the link of a line claimed before that: so every gap looked
+    /// at here is found finished if a line of the same thread lies behind it and before `limit` (the module's text).
     fn advance_to(&mut self, index: usize, limit: u64, visit: &mut impl FnMut(Line<'_>) -> Visit) -> bool {
         let queue = Arc::clone(&self.queue);
         let shard = &queue.shards[index];
@@ -235,11 +238,6 @@ impl Consumer {
             if known && !self.advance_to(link.shard as usize, link.position, visit) {
                 return false;
             }
-        }
-        // A gap before this line may have been finished by the same thread since it was last looked at: its mark is
-        // visible now, because this line's is.
-        if !self.places[index].gaps.is_empty() && !self.revisit_gaps(index, shard, position, visit) {
-            return false;
         }
         // SAFETY: as above.
         let bytes = unsafe { shard.bytes(position, mark, &mut self.line_scratch) };

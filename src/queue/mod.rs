@@ -11,10 +11,15 @@
 //!
 //! # Order
 //! Lines of one thread come out in the order they were pushed:
-//! - within a shard the consumer goes by position, and before it takes a line that lies behind a gap, it looks at the
-//!   gap again: whatever the same thread pushed earlier is visible by then;
+//! - within a shard the consumer goes by position, and no further than the claims that it has seen when it *looked* (a
+//!   load of the tail, acquire). A thread stores the mark of one line before it claims the next (a release), so a line
+//!   whose claim was seen has no unmarked line of the same thread before it: a gap that is looked at after the look is
+//!   another thread's. Gaps of earlier drains are therefore looked at again when a drain comes to their shard, once, and
+//!   not before every line behind them;
 //! - a line that a thread pushes after moving to another shard carries a *link* to where the thread was before, and the
-//!   consumer first drains that shard up to there.
+//!   consumer first drains that shard up to there, looking at its gaps again. That place may lie behind the tail that was
+//!   seen there. But the claims before it came before the linked line's, each of them acquires the ones before it, and
+//!   the linked line's was seen: what was said of lines whose claims were seen holds for them too.
 //!
 //! # Cost
 //! No allocation, lock or system call in `push`; one uncontended read-modify-write. The memory is bounded, faulted in

@@ -64,10 +64,14 @@ impl Layout {
     /// A shard's line counter has 23 bits, and a shard holds at most one line per cell.
     const MOST_CELLS: usize = 1 << 22;
 
-    /// Cuts `bytes` into about `wanted` shards, each able to hold a line of `max_line` bytes; `None` if not even one fits.
+    /// Cuts `bytes` into about `wanted` shards, each able to hold a line of `max_line` bytes; `None` if not even one fits,
+    /// or if a line's length cannot be that.
     ///
     /// Rings are powers of two; their number is free, so that little of `bytes` is left over.
     pub fn new(bytes: usize, max_line: usize, wanted: usize) -> Option<Layout> {
+        if max_line > shard::MOST_BYTES {
+            return None;
+        }
         let total = bytes / Self::CELL_COST;
         let fewest = shard::cells_of(max_line + shard::LINK_BYTES).next_power_of_two();
         if fewest > total || fewest > Self::MOST_CELLS {

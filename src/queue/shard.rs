@@ -5,6 +5,9 @@ use super::memory::Memory;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::{CELL_BYTES, CLIENT_KEPT};
 
+/// The longest line that a mark can tell.
+pub const MOST_BYTES: usize = Mark::LENGTH_MASK as usize;
+
 /// Bytes in front of a line that carries a link.
 pub const LINK_BYTES: usize = 16;
 

@@ -141,6 +141,23 @@ fn gaps_among_the_lines_of_one_thread() {
     });
 }
 
+/// A link leads behind two lines of another thread, and maybe behind the tail that was seen there: when they are taken for
+/// its sake, they are taken in order.
+#[test]
+fn another_s_lines_before_a_link() {
+    check(3, || {
+        let (queue, mut consumer) = queue(2, 4);
+        // A line of ours and two of each thread: one of the five has to go to shard 1.
+        let zero = produce(&queue, 0, 0, 1);
+        let (one, two) = (spawn(&queue, 1, 0, 2), spawn(&queue, 2, 0, 2));
+        let mut seen = Vec::new();
+        drain(&mut consumer, &mut seen);
+        let tallies = [(0, zero), (1, one.join().unwrap()), (2, two.join().unwrap())];
+        drain(&mut consumer, &mut seen);
+        settle(&queue, &consumer, &seen, &tallies);
+    });
+}
+
 /// One cell, used again and again: the producer may write to it only after the consumer has read it, and the consumer
 /// may not take an old mark for a new one.
 #[test]

@@ -53,6 +53,19 @@ def submit_table(results):
     return lines
 
 
+def latency_table(results):
+    lines = [
+        "| bytes | peer | median ns | p99.9 ns | p99.9 against its own median: min / median / max |",
+        "|--:|---|--:|--:|--:|",
+    ]
+    for r in results:
+        if "call_median_ns" in r:
+            mid, high = median(r["call_median_ns"]), median(r["call_p999_ns"])
+            ratios = [p999 / max(middle, 0.1) for p999, middle in zip(r["call_p999_ns"], r["call_median_ns"])]
+            lines.append(f"| {r['bytes']:,} | {r['peer']} | {mid:.1f} | {high:.1f} | {spread(ratios)} |")
+    return lines
+
+
 # --- report ---------------------------------------------------------------------------------------------------------
 
 
@@ -105,6 +118,12 @@ def report(form, folder, date, submit, end_to_end):
         "",
         *submit_table(submit),
         "",
+        "Single calls of one thread, each timed by the processor's time stamp counter between fences, less what an empty timing",
+        "takes (the fences keep a call from overlapping its neighbours, so these are more than a burst's share). Median and p99.9",
+        "of each round's calls, and of the rounds the middle:",
+        "",
+        *latency_table(submit),
+        "",
         "## End to end",
         "",
         f"{how['lines']:,} lines of 251 bytes on average, {CLIENTS} clients (Zipf), one thread, into a real Kafka over plaintext; {how['runs']} runs of each",
@@ -138,7 +157,7 @@ def main():
     form, folder, date = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     how = FORMS[form]
     submit = measure_submit(how["rounds"])
-    print("\n".join(submit_table(submit)), flush=True)
+    print("\n".join([*submit_table(submit), "", *latency_table(submit)]), flush=True)
     lines_file, value_bytes = make_lines(how["lines"])
     end_to_end = {
         codec: measure_codec(form, codec, lines_file, value_bytes, how["lines"], how["runs"]) for codec in how["codecs"]

@@ -1,10 +1,13 @@
 //! `tel_submit` beside its peers, in one process, in turn: A B C A B C ….
 //!
 //! Use: submit-bench ROUNDS. Prints JSON: for each number of threads and length of line, each peer's nanoseconds per
-//! line in every round, as CPU time of the submitting threads and as wall time.
+//! line in every round, as CPU time of the submitting threads and as wall time; for one thread also what single calls of
+//! the copy and of `tel_submit` take.
 
+mod latency;
 mod peers;
 
+use latency::Latencies;
 use peers::{Crossbeam, Kafka, Lines, Memcpy, Peer, Pipe, Tel, MEMORY};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Barrier;
@@ -93,12 +96,21 @@ fn main() {
                 (Memcpy::new(threads), Tel::new(), Crossbeam::new(), Kafka::new(), Pipe::new());
             let peers: [&dyn Peer; 5] = [&memcpy, &tel, &crossbeam, &kafka, &pipe];
             let measured = measure(&peers, threads, length, rounds);
-            for (peer, series) in peers.iter().zip(measured) {
+            let alone = if threads == 1 {
+                latency::measure(&peers[..2], length, rounds, burst_lines(length))
+            } else {
+                Vec::new()
+            };
+            let alone = alone.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+            for ((peer, series), alone) in peers.iter().zip(measured).zip(alone) {
                 peer.check();
                 let name = peer.name();
                 let Series { cpu, wall } = series;
+                let alone = alone.map_or(String::new(), |Latencies { median, p999 }| {
+                    format!(r#", "call_median_ns": {median:.1?}, "call_p999_ns": {p999:.1?}"#)
+                });
                 results.push(format!(
-                    r#"{{"threads": {threads}, "bytes": {length}, "peer": "{name}", "cpu_ns": {cpu:?}, "wall_ns": {wall:?}}}"#
+                    r#"{{"threads": {threads}, "bytes": {length}, "peer": "{name}", "cpu_ns": {cpu:?}, "wall_ns": {wall:?}{alone}}}"#
                 ));
             }
         }

@@ -44,7 +44,7 @@ impl Lines {
     }
 
     #[inline]
-    fn get(&self, index: usize) -> &[u8] {
+    pub fn get(&self, index: usize) -> &[u8] {
         &self.texts[index & (Self::KINDS - 1)]
     }
 }
@@ -54,6 +54,10 @@ pub trait Peer: Sync {
     fn name(&self) -> &'static str;
     /// The timed part: `count` lines from thread `thread`.
     fn burst(&self, thread: usize, lines: &Lines, count: usize);
+    /// One line from the first thread, for peers whose single calls are timed.
+    fn one(&self, _line: &[u8]) {
+        unimplemented!("{} is timed in bursts only", self.name());
+    }
     /// Not timed: everything is as before the burst when this returns.
     fn settle(&self);
     /// Panics if a line was lost.
@@ -106,6 +110,16 @@ impl Peer for Memcpy {
         part.at.store(at, Ordering::Relaxed);
     }
 
+    fn one(&self, line: &[u8]) {
+        let part = &self.parts[0];
+        let line = black_box(line);
+        let at = part.at.load(Ordering::Relaxed);
+        let at = if at + line.len() > part.bytes { 0 } else { at };
+        // SAFETY: within the part, which is the first thread's.
+        unsafe { ptr::copy_nonoverlapping(line.as_ptr(), part.start.add(at), line.len()) };
+        part.at.store(at + line.len(), Ordering::Relaxed);
+    }
+
     fn settle(&self) {}
 }
 
@@ -115,6 +129,7 @@ extern "C" {
     fn host_settle(p: *mut c_void);
     fn host_counts(p: *mut c_void, submitted: *mut u64, unknown: *mut u64, full: *mut u64);
     fn host_close(p: *mut c_void);
+    fn tel_submit(p: *mut c_void, line: *const c_char, len: usize) -> i32;
 }
 
 /// libtel by its C header and shared library. No client is listed: the worker takes every line and counts it as an
@@ -145,6 +160,13 @@ impl Peer for Tel {
         let refused =
             unsafe { host_burst(self.producer, lines.starts.as_ptr(), Lines::KINDS, lines.length(), count) };
         self.refused.fetch_add(refused, Ordering::Relaxed);
+    }
+
+    fn one(&self, line: &[u8]) {
+        // SAFETY: the producer lives; a line as long as it says.
+        if unsafe { tel_submit(self.producer, line.as_ptr().cast(), line.len()) } != 0 {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn settle(&self) {

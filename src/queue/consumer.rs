@@ -102,7 +102,7 @@ impl Consumer {
     /// than any line visited.
     pub fn look(&mut self) {
         for (place, shard) in self.places.iter_mut().zip(&self.queue.shards) {
-            place.target = shard.tail();
+            place.target = shard.end();
         }
     }
 

@@ -37,10 +37,10 @@ mod mapped {
             self.cells
         }
 
-        /// Has the processor fetch, for writing, what the lines behind `offset` will lie in: the copy is then not held up
-        /// by lines that the consumer has read since they were last written. Reads and writes nothing.
+        /// Has the processor fetch, for writing, what the lines behind `offset` will lie in, and their marks behind `mark`:
+        /// those pushes are then not held up by what the consumer has touched since. Reads and writes nothing.
         #[inline(always)]
-        pub fn prefetch(&self, offset: usize) {
+        pub fn prefetch<M>(&self, offset: usize, mark: &M) {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             // SAFETY: a hint: it neither faults nor changes memory, wherever it points.
             unsafe {
@@ -49,13 +49,15 @@ mod mapped {
                     "prefetchw [{start} + {offset} + 320]",
                     "prefetchw [{start} + {offset} + 384]",
                     "prefetchw [{start} + {offset} + 448]",
+                    "prefetchw [{mark} + 64]",
                     start = in(reg) self.region.start().as_ptr(),
                     offset = in(reg) offset,
+                    mark = in(reg) mark,
                     options(nostack, preserves_flags, readonly),
                 );
             }
             #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-            let _ = offset;
+            let _ = (offset, mark);
         }
 
         /// [`Memory::write`] of bytes that do not reach over the ring's end.
@@ -135,7 +137,7 @@ mod modelled {
             self.cells.len()
         }
 
-        pub fn prefetch(&self, _offset: usize) {}
+        pub fn prefetch<M>(&self, _offset: usize, _mark: &M) {}
 
         pub unsafe fn write_within(&self, offset: usize, bytes: &[u8]) {
             assert!(offset + bytes.len() <= self.cells.len() * CELL_BYTES);

@@ -150,7 +150,7 @@ struct Apart<T>(T);
 
 /// One ring. Producers write `tail` and the marks they have claimed; the consumer writes `head` and clears marks.
 pub struct Shard {
-    tail: Apart<AtomicU64>,
+    entrance: Apart<Entrance>,
     head: Apart<AtomicU64>,
     marks: Box<[AtomicU32]>,
     memory: Memory,
@@ -159,6 +159,14 @@ pub struct Shard {
     /// The ring's cells as a word, and the bits of an offset in it that tell the cell.
     capacity: u64,
     cell_mask: usize,
+}
+
+/// What every push touches.
+struct Entrance {
+    tail: AtomicU64,
+    /// The head as some thread has last read it for want of room. Older than the head, it makes the ring look fuller than
+    /// it is; the head's own cache line would have to be fetched after every time that the consumer gives cells back.
+    known_head: AtomicU64,
 }
 
 /// A place for a line at the thread's home, claimed.
@@ -174,7 +182,7 @@ impl Shard {
         // Written one by one, which faults them in as well.
         let marks = (0..cells).map(|_| AtomicU32::new(0)).collect();
         Shard {
-            tail: Apart(AtomicU64::new(0)),
+            entrance: Apart(Entrance { tail: AtomicU64::new(0), known_head: AtomicU64::new(0) }),
             head: Apart(AtomicU64::new(0)),
             marks,
             memory,
@@ -221,7 +229,7 @@ impl Shard {
         // SAFETY: the cells were claimed by this thread alone, cover `length` bytes and end before the ring does; the
         // consumer does not read them before the mark is stored.
         unsafe {
-            self.memory.prefetch(offset + length);
+            self.memory.prefetch(offset + length, place);
             if let Some(client) = client {
                 self.memory.write_within(offset, client);
             }
@@ -237,8 +245,9 @@ impl Shard {
     fn claim_here(&self, last: usize) -> Option<Here> {
         let beyond = word_of((last / CELL_BYTES) as u64);
         // Acquire and release for the reasons given at `claim`. A closed tail is no longer what it is compared with.
-        let tail = Tail(self.tail.0.load(Ordering::Acquire)).open();
-        let head = self.head.0.load(Ordering::Acquire);
+        let tail = Tail(self.tail().load(Ordering::Acquire)).open();
+        // Acquire: the consumer is done with the cells before it, as the thread that stored it found.
+        let head = self.entrance.0.known_head.load(Ordering::Acquire);
         // The count, in the bits below a position's, makes less than a cell. An old tail beside a new head may come out
         // as anything; it is not what it is compared with either.
         if tail.0.wrapping_sub(head).wrapping_add(beyond) >= self.capacity {
@@ -249,13 +258,11 @@ impl Shard {
             return None;
         }
         let claimed = tail.claimed(beyond);
-        self.tail.0.compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        self.tail().compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         Some(Here { slot, tail: claimed.0 })
     }
 
-    /// Attempts on one shard before the next is tried, besides the one of [`Shard::push_here`].
-    const ATTEMPTS: usize = 1;
-
+    /// A line to any shard and at any place, one attempt.
     pub fn push(&self, client: Option<&[u8]>, line: &[u8], link: Option<Link>) -> Claim {
         let client = client.map(|id| &id[..id.len().min(CLIENT_KEPT)]);
         let mark = Mark::new(client.map(<[u8]>::len), client.map_or(0, <[u8]>::len) + line.len(), link.is_some());
@@ -270,31 +277,26 @@ impl Shard {
 
     /// Claims a run of `cells` cells and counts the line. Gives the run's start, or what [`Shard::push`] ends with.
     fn claim(&self, cells: usize) -> Result<u64, Claim> {
-        // Acquire, here and below: the head is then no older than the one that the last claim was made with.
-        let mut tail = Tail(self.tail.0.load(Ordering::Acquire));
-        let mut attempts = 0;
-        loop {
-            if tail.is_closed() {
-                return Err(Claim::Closed);
-            }
-            // Acquire: the consumer is done with the cells it gave back with this head.
-            let head = position_of(self.head.0.load(Ordering::Acquire));
-            let used = distance(head, tail.position()) as usize;
-            if used + cells > self.marks.len() {
-                // An old tail beside a new head gives a distance beyond the ring.
-                return Err(if used > self.marks.len() { Claim::Contended } else { Claim::Full });
-            }
-            // Acquire and release: a consumer that reads this tail sees all that this thread, and those whose claims
-            // lie before, did before their claims. `Consumer::look` promises it.
-            let claimed = tail.claimed(word_of(cells as u64 - 1));
-            match self.tail.0.compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(tail.position()),
-                Err(now) => tail = Tail(now),
-            }
-            attempts += 1;
-            if attempts == Self::ATTEMPTS {
-                return Err(Claim::Contended);
-            }
+        // Acquire: the head is then no older than the one that the last claim was made with.
+        let tail = Tail(self.tail().load(Ordering::Acquire));
+        if tail.is_closed() {
+            return Err(Claim::Closed);
+        }
+        // Acquire: the consumer is done with the cells it gave back with this head.
+        let head = self.head.0.load(Ordering::Acquire);
+        // Release: what makes the head good to know goes with it.
+        self.entrance.0.known_head.store(head, Ordering::Release);
+        let used = distance(position_of(head), tail.position()) as usize;
+        if used + cells > self.marks.len() {
+            // An old tail beside a new head gives a distance beyond the ring.
+            return Err(if used > self.marks.len() { Claim::Contended } else { Claim::Full });
+        }
+        let claimed = tail.claimed(word_of(cells as u64 - 1));
+        // Acquire and release: a consumer that reads this tail sees all that this thread, and those whose claims lie
+        // before, did before their claims. `Consumer::look` promises it.
+        match self.tail().compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => Ok(tail.position()),
+            Err(_) => Err(Claim::Contended),
         }
     }
 
@@ -321,17 +323,22 @@ impl Shard {
         self.marks[slot].store(mark.0, Ordering::Release);
     }
 
+    #[inline(always)]
+    fn tail(&self) -> &AtomicU64 {
+        &self.entrance.0.tail
+    }
+
     pub fn close(&self) {
-        self.tail.0.fetch_or(CLOSED, Ordering::Relaxed);
+        self.tail().fetch_or(CLOSED, Ordering::Relaxed);
     }
 
     pub fn is_closed(&self) -> bool {
-        Tail(self.tail.0.load(Ordering::Relaxed)).is_closed()
+        Tail(self.tail().load(Ordering::Relaxed)).is_closed()
     }
 
     /// Lines claimed since the consumer's count stood at `taken`.
     pub fn pushed_since(&self, taken: u64) -> u64 {
-        Tail(self.tail.0.load(Ordering::Acquire)).count().wrapping_sub(taken) & COUNT_MASK
+        Tail(self.tail().load(Ordering::Acquire)).count().wrapping_sub(taken) & COUNT_MASK
     }
 
     #[inline]
@@ -343,9 +350,9 @@ impl Shard {
 /// The consumer's half: to be called by the queue's one consumer only.
 impl Shard {
     /// Where claims end now.
-    pub fn tail(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         // Acquire: the world is then no older than the claims. Their bytes come with their marks.
-        Tail(self.tail.0.load(Ordering::Acquire)).position()
+        Tail(self.tail().load(Ordering::Acquire)).position()
     }
 
     pub fn cells(&self) -> usize {
@@ -413,7 +420,8 @@ pub struct Stalled {
 impl Shard {
     /// Continues as if `lines` lines had gone through, and the next cell were `position`.
     pub fn begin_at(&self, position: u64, lines: u64) {
-        self.tail.0.store(word_of(position) | lines & COUNT_MASK, Ordering::Relaxed);
+        self.tail().store(word_of(position) | lines & COUNT_MASK, Ordering::Relaxed);
+        self.entrance.0.known_head.store(word_of(position), Ordering::Relaxed);
         self.head.0.store(word_of(position), Ordering::Relaxed);
     }
 
@@ -431,6 +439,6 @@ impl Shard {
 
     /// Cells that no claim can have now.
     pub fn used(&self) -> usize {
-        distance(position_of(self.head.0.load(Ordering::Relaxed)), self.tail()) as usize
+        distance(position_of(self.head.0.load(Ordering::Relaxed)), self.end()) as usize
     }
 }

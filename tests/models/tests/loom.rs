@@ -208,6 +208,36 @@ fn wrapped_cells_are_used_again() {
     });
 }
 
+/// A thread that finds no room for a long line has seen a new head; what it leaves of that to another, whose line is short,
+/// must be as good as having seen it.
+#[test]
+fn the_head_that_another_thread_found() {
+    check(3, || {
+        let queue = Arc::new(Queue::new(Layout { shards: 1, cells: 2 }, 112).unwrap());
+        let mut consumer = Consumer::new(Arc::clone(&queue));
+        produce(&queue, 0, 0, 2);
+        let threads = [80, 2].map(|length| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || queue.push_from(&mut queue.affinity(0), None, &vec![7; length]).is_ok())
+        });
+        let mut taken = 0;
+        let mut take = |consumer: &mut Consumer, room: usize| {
+            consumer.look();
+            consumer.drain(&mut |_| {
+                if taken == room {
+                    return Visit::Stop;
+                }
+                taken += 1;
+                Visit::Taken
+            });
+        };
+        take(&mut consumer, 1);
+        let accepted = threads.into_iter().map(|thread| thread.join().unwrap()).filter(|accepted| *accepted).count();
+        take(&mut consumer, usize::MAX);
+        assert_eq!(taken, 2 + accepted);
+    });
+}
+
 /// A line is pushed wholly or not at all when the queue is closed under it; after that nothing goes in.
 #[test]
 fn close_against_push() {

@@ -7,6 +7,7 @@ use crate::process::{close_at_exit, prepare_exit, with_signals_blocked, CloseAtE
 use crate::queue::{Layout, PushError, Queue};
 use crate::route::Routes;
 use crate::sink::kafka::{self, KafkaSink};
+use crate::sink::shards::Shards;
 use crate::split::without_newline;
 use crate::stats::{tel_stats, ClientStats, Published};
 use crate::watch::Watch;
@@ -214,8 +215,10 @@ impl Inner {
         let queue = Arc::new(queue);
         let guard = ForkGuard::new(queue.id()).map_err(|error| Error::io("cannot set up the fork guard", &error))?;
         let routes = Arc::new(Routes::new());
-        let sink = KafkaSink::new(config, log.clone())?;
-        let bootstrap_servers = sink.bootstrap_servers();
+        let first = KafkaSink::new(config, log.clone())?;
+        let bootstrap_servers = first.bootstrap_servers();
+        let another = first.beside();
+        let sink = Shards::new(first, kafka::CLIENTS_PER_ENGINE, another);
         let shared = Arc::new(Shared {
             published: Published::new(queue.shards()),
             queue: Arc::clone(&queue),

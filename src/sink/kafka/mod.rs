@@ -1,6 +1,9 @@
 //! The Kafka sink: batches in the engine's hands, what it reported of them, and a new engine when one has failed for
 //! good.
 //!
+//! One sink has one engine at a time; several stand beside each other behind [`Shards`](super::shards::Shards), with what
+//! is `Common` to them.
+//!
 //! A batch is numbered when it is handed over, and the number travels with each of its lines. When all lines are
 //! reported, the batch has come to its end. An engine that reports a *fatal* error (an idempotent producer whose order
 //! can no longer be guaranteed) is emptied: the lines it had not yet seen acknowledged are noted in their batches, a new
@@ -8,6 +11,7 @@
 //! some may have arrived: such lines are delivered twice rather than not at all.
 
 mod engine;
+mod reach;
 
 use super::embedded::EmbeddedBroker;
 use super::{Ended, Sink};
@@ -17,12 +21,21 @@ use crate::error::{Error, Result};
 use crate::log::{say, Log};
 use engine::{Engine, Event, LineReport, Refusal};
 use rdkafka::types::RDKafkaErrorCode;
+use reach::Reach;
 use std::collections::VecDeque;
-use std::sync::{mpsc, Arc};
+use std::sync::{mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What one line costs the engine beside its bytes: sizeof rd_kafka_msg_t, 176 in librdkafka 2.12, as glibc allocates it.
 pub const ENGINE_BYTES_PER_LINE: usize = 192;
+
+/// librdkafka's work grows with the square of an instance's topics (it looks each topic of a metadata reply up among all
+/// of them, and passes over all partitions at each wake-up), its threads and connections with the number of instances.
+/// benches/many_clients shows both.
+pub const CLIENTS_PER_ENGINE: usize = 500;
+
+/// Reports of purged lines come within milliseconds; what has none by then ends without.
+const PURGED: Duration = Duration::from_millis(20);
 
 /// Between attempts to start an engine: doubled up to the second.
 const START_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
@@ -66,14 +79,23 @@ enum State {
         delay: Duration,
         why: String,
     },
+    /// It is being ended; what comes through here says that it has.
+    Closing(mpsc::Receiver<()>),
     Closed,
+}
+
+/// What the sinks beside each other share.
+struct Common {
+    config: Arc<KafkaConfig>,
+    broker: Mutex<Option<EmbeddedBroker>>,
+    log: Log,
+    reach: Mutex<Reach>,
+    most_bytes: usize,
 }
 
 /// See the module's text.
 pub struct KafkaSink {
-    config: Arc<KafkaConfig>,
-    broker: Option<EmbeddedBroker>,
-    log: Log,
+    common: Arc<Common>,
     state: State,
     hands: InHands,
     /// Batches with lines to be sent again, in order.
@@ -81,9 +103,8 @@ pub struct KafkaSink {
     /// Batches that ended outside of `poll`.
     ended: Vec<Ended>,
     sequence: u64,
-    most_bytes: usize,
-    /// Why no broker can be reached; empty if one can, as far as is known.
-    unreachable: String,
+    /// Until when `give_up` waits, once it has begun.
+    give_up_until: Option<Instant>,
     /// The engine that runs has got a line acknowledged.
     acknowledged: bool,
     /// How long the next engine waits, should this one fail for good without that.
@@ -138,46 +159,52 @@ impl KafkaSink {
     pub fn new(config: &Config, log: Log) -> Result<KafkaSink> {
         let broker = if config.embedded_broker { Some(EmbeddedBroker::start()?) } else { None };
         let most = config.kafka.properties.get("queue.buffering.max.kbytes").and_then(|kbytes| kbytes.parse().ok());
-        let mut sink = KafkaSink {
+        let common = Common {
             config: Arc::new(config.kafka.clone()),
-            broker,
+            broker: Mutex::new(broker),
+            reach: Mutex::new(Reach::new(log.clone())),
             log,
-            state: State::Closed,
-            hands: InHands::default(),
-            again: VecDeque::new(),
-            ended: Vec::new(),
-            sequence: 0,
-            unreachable: String::new(),
-            acknowledged: false,
-            pause: START_AGAIN[0],
             most_bytes: most.map_or(usize::MAX, |kbytes: usize| kbytes.saturating_mul(1024)),
         };
-        sink.state = match sink.start() {
+        let mut sink = KafkaSink::of(Arc::new(common));
+        sink.state = match sink.common.start() {
             Ok(engine) => State::Running(engine),
-            Err(refusal) => match judge(&sink.config, refusal, &sink.log) {
+            Err(refusal) => match judge(&sink.common.config, refusal, &sink.common.log) {
                 Verdict::Never(error) => return Err(error),
-                Verdict::NotYet(why) => sink.down(START_AGAIN[0], why),
+                Verdict::NotYet(why) => sink.common.down(START_AGAIN[0], why),
             },
         };
         Ok(sink)
     }
 
-    /// Where the brokers are.
-    pub fn bootstrap_servers(&self) -> String {
-        match &self.broker {
-            Some(broker) => broker.bootstrap_servers(),
-            None => self.config.properties.get("bootstrap.servers").cloned().unwrap_or_default(),
+    /// Makes further sinks beside this one, with engines of their own and the same embedded broker. One whose engine does
+    /// not start tries again, as this does.
+    pub fn beside(&self) -> impl FnMut() -> KafkaSink + Send {
+        let common = Arc::clone(&self.common);
+        move || {
+            let mut sink = KafkaSink::of(Arc::clone(&common));
+            sink.state = common.start_or_wait(START_AGAIN[0]);
+            sink
         }
     }
 
-    fn start(&self) -> Result<Engine, Refusal> {
-        Engine::new(&self.config, Some(&self.bootstrap_servers()), &self.log)
+    fn of(common: Arc<Common>) -> KafkaSink {
+        KafkaSink {
+            common,
+            state: State::Closed,
+            hands: InHands::default(),
+            again: VecDeque::new(),
+            ended: Vec::new(),
+            sequence: 0,
+            give_up_until: None,
+            acknowledged: false,
+            pause: START_AGAIN[0],
+        }
     }
 
-    fn down(&self, delay: Duration, why: String) -> State {
-        say!(self.log, Error, "engine-start", "the engine does not start, lines wait, trying again: {why}");
-        let why = format!("the engine does not start: {why}");
-        State::Down { at: Instant::now() + delay, delay: (2 * delay).min(START_AGAIN[1]), why }
+    /// Where the brokers are.
+    pub fn bootstrap_servers(&self) -> String {
+        self.common.bootstrap_servers()
     }
 
     /// What follows an engine that failed for good: a new one, at once if the old one got anything through. An error
@@ -185,7 +212,7 @@ impl KafkaSink {
     fn after_fatal(&mut self, why: &str) -> State {
         if std::mem::take(&mut self.acknowledged) {
             self.pause = START_AGAIN[0];
-            return self.start_or_wait(START_AGAIN[0]);
+            return self.replace_or_wait(START_AGAIN[0]);
         }
         let pause = self.pause;
         self.pause = (2 * pause).min(START_AGAIN[1]);
@@ -196,13 +223,21 @@ impl KafkaSink {
         }
     }
 
+    fn replace_or_wait(&self, delay: Duration) -> State {
+        let state = self.common.start_or_wait(delay);
+        if matches!(state, State::Running(_)) {
+            say!(self.common.log, Notice, "engine-start", "a new engine has started");
+        }
+        state
+    }
+
     /// Hands `handed` over: its lines marked to be sent again, or all of them the first time.
     fn hand_over(&mut self, mut handed: Handed) {
         let State::Running(engine) = &mut self.state else {
             self.again.push_front(handed);
             return;
         };
-        if let Some(broker) = &self.broker {
+        if let Some(broker) = &*self.common.broker() {
             if !engine.knows(&handed.batch.topic) {
                 broker.ensure_topic(&handed.batch.topic);
             }
@@ -283,7 +318,7 @@ impl KafkaSink {
         if handed.failed > 0 {
             let why = handed.error.map_or("no time is left".to_owned(), |error| error.to_string());
             let (failed, topic) = (handed.failed, &handed.batch.topic);
-            say!(self.log, Error, "failed", "topic {topic}: {failed} lines were given up: {why}");
+            say!(self.common.log, Error, "failed", "topic {topic}: {failed} lines were given up: {why}");
         }
         self.ended.push(Ended {
             delivered: handed.delivered,
@@ -305,8 +340,8 @@ impl KafkaSink {
             if !self.hands.have_room(
                 handed.again as usize,
                 handed.batch.value_bytes(),
-                self.config.max_messages,
-                self.most_bytes,
+                self.common.config.max_messages,
+                self.common.most_bytes,
             ) {
                 break;
             }
@@ -330,17 +365,7 @@ impl KafkaSink {
                 Event::Unreachable(why) => unreachable = Some(why),
             });
         }
-        if reports.iter().any(|report| report.error.is_none()) && !self.unreachable.is_empty() {
-            say!(self.log, Notice, "reachable", "brokers can be reached again");
-            self.unreachable.clear();
-        }
-        if let Some(why) = unreachable {
-            // Once: the engine says it again with every attempt.
-            if self.unreachable.is_empty() {
-                say!(self.log, Warning, "unreachable", "no broker can be reached, lines wait: {why}");
-            }
-            self.unreachable = why;
-        }
+        self.common.reach().heard(reports.iter().any(|report| report.error.is_none()), unreachable, Instant::now());
         for report in reports {
             self.settle(report);
         }
@@ -352,7 +377,7 @@ impl KafkaSink {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Running(engine) => match engine.fatal_error() {
                 Some(why) => {
-                    say!(self.log, Error, "fatal", "the engine failed for good, a new one takes over: {why}");
+                    say!(self.common.log, Error, "fatal", "the engine failed for good, a new one takes over: {why}");
                     engine.purge();
                     State::Emptying(engine)
                 }
@@ -360,23 +385,47 @@ impl KafkaSink {
             },
             State::Emptying(engine) if self.hands.lines == 0 => {
                 let why = engine.fatal_error().unwrap_or_default();
-                drop_aside(engine);
+                drop_aside(engine, || {});
                 self.after_fatal(&why)
             }
-            State::Down { at, delay, .. } if at <= Instant::now() => self.start_or_wait(delay),
+            State::Down { at, delay, .. } if at <= Instant::now() => self.replace_or_wait(delay),
             state => state,
         };
     }
+}
 
-    fn start_or_wait(&mut self, delay: Duration) -> State {
+impl Common {
+    fn bootstrap_servers(&self) -> String {
+        match &*self.broker() {
+            Some(broker) => broker.bootstrap_servers(),
+            None => self.config.properties.get("bootstrap.servers").cloned().unwrap_or_default(),
+        }
+    }
+
+    fn start(&self) -> Result<Engine, Refusal> {
+        Engine::new(&self.config, Some(&self.bootstrap_servers()), &self.log)
+    }
+
+    fn start_or_wait(&self, delay: Duration) -> State {
         match self.start() {
-            Ok(engine) => {
-                say!(self.log, Notice, "engine-start", "a new engine has started");
-                State::Running(engine)
-            }
+            Ok(engine) => State::Running(engine),
             Err(Refusal::Setting(error)) => self.down(delay, error.to_string()),
             Err(Refusal::Start(text)) => self.down(delay, text),
         }
+    }
+
+    fn down(&self, delay: Duration, why: String) -> State {
+        say!(self.log, Error, "engine-start", "the engine does not start, lines wait, trying again: {why}");
+        let why = format!("the engine does not start: {why}");
+        State::Down { at: Instant::now() + delay, delay: (2 * delay).min(START_AGAIN[1]), why }
+    }
+
+    fn broker(&self) -> MutexGuard<'_, Option<EmbeddedBroker>> {
+        self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self) -> MutexGuard<'_, Reach> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -386,7 +435,7 @@ impl Sink for KafkaSink {
         let ready = matches!(self.state, State::Running(_))
             && self.again.is_empty()
             && self.hands.owed == 0 // What comes after a batch that was partly refused waits until that is whole.
-            && self.hands.have_room(lines, batch.value_bytes(), self.config.max_messages, self.most_bytes);
+            && self.hands.have_room(lines, batch.value_bytes(), self.common.config.max_messages, self.common.most_bytes);
         if !ready {
             return Err(batch);
         }
@@ -411,16 +460,22 @@ impl Sink for KafkaSink {
         ended.append(&mut self.ended);
     }
 
-    fn give_up(&mut self, ended: &mut Vec<Ended>) {
-        if let State::Running(engine) | State::Emptying(engine) = &self.state {
-            engine.purge();
+    fn begin_give_up(&mut self) {
+        if self.give_up_until.is_none() {
+            if let State::Running(engine) | State::Emptying(engine) = &self.state {
+                engine.purge();
+            }
+            self.give_up_until = Some(Instant::now() + PURGED);
         }
-        // The reports of purged lines come within milliseconds; what has none by then ends here, its memory still the
-        // engine's until that is gone.
-        let deadline = Instant::now() + Duration::from_millis(20);
-        while self.hands.lines > 0 && Instant::now() < deadline {
-            self.listen();
+    }
+
+    fn give_up(&mut self, ended: &mut Vec<Ended>) {
+        self.begin_give_up();
+        // Lines without a report end here, their memory still the engine's until that is gone.
+        self.listen();
+        while self.hands.lines > 0 && self.give_up_until.is_some_and(|until| Instant::now() < until) {
             std::thread::sleep(Duration::from_millis(1));
+            self.listen();
         }
         let left: Vec<Handed> = self.again.drain(..).chain(self.hands.drain()).collect();
         for handed in left {
@@ -429,40 +484,63 @@ impl Sink for KafkaSink {
         ended.append(&mut self.ended);
     }
 
-    fn close(&mut self, timeout: Duration) -> bool {
-        let state = std::mem::replace(&mut self.state, State::Closed);
-        let broker = self.broker.take();
-        let (State::Running(engine) | State::Emptying(engine)) = state else { return true };
-        // Ending a client waits for its threads, which may hang in a name look-up or a handshake.
-        let (done, is_done) = mpsc::channel();
-        let end = move || {
-            drop(engine);
-            drop(broker);
-            let _ = done.send(());
+    fn begin_close(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Closed) {
+            // Ending a client waits for its threads, which may hang in a name look-up or a handshake.
+            State::Running(engine) | State::Emptying(engine) => {
+                let (done, is_done) = mpsc::channel();
+                // The embedded broker goes with the first of all engines: nothing is sent any more.
+                let broker = self.common.broker().take();
+                drop_aside(engine, move || {
+                    drop(broker);
+                    let _ = done.send(());
+                });
+                State::Closing(is_done)
+            }
+            State::Down { .. } | State::Closed => State::Closed,
+            closing => closing,
         };
-        let aside = std::thread::Builder::new().name("tel-close".into()).spawn(end);
-        let ended = aside.is_ok() && is_done.recv_timeout(timeout).is_ok();
+    }
+
+    fn close(&mut self, timeout: Duration) -> bool {
+        self.begin_close();
+        let State::Closing(is_done) = std::mem::replace(&mut self.state, State::Closed) else { return true };
+        let ended = is_done.recv_timeout(timeout).is_ok();
         if !ended {
-            say!(self.log, Warning, "close", "the engine did not end in time: its threads and memory are abandoned");
+            say!(
+                self.common.log,
+                Warning,
+                "close",
+                "the engine did not end in time: its threads and memory are abandoned"
+            );
         }
         ended
     }
 
+    fn retire(mut self) {
+        if let State::Running(engine) | State::Emptying(engine) = std::mem::replace(&mut self.state, State::Closed) {
+            drop_aside(engine, || {});
+        }
+    }
+
     fn trouble(&self) -> String {
         match &self.state {
-            State::Running(_) => self.unreachable.clone(),
+            State::Running(_) => self.common.reach().trouble().to_owned(),
             State::Emptying(_) => "the engine failed for good and is being replaced".into(),
             State::Down { why, .. } => why.clone(),
-            State::Closed => "closed".into(),
+            State::Closing(_) | State::Closed => "closed".into(),
         }
     }
 }
 
-/// Ends an engine without waiting for its threads.
-fn drop_aside(engine: Engine) {
+/// Ends an engine without waiting for its threads, and then does `afterwards`.
+fn drop_aside(engine: Engine, afterwards: impl FnOnce() + Send + 'static) {
     let aside = std::thread::Builder::new().name("tel-close".into());
     // If no thread is to be had, the engine is dropped here, with the closure: slower, and nothing worse.
-    let _ = aside.spawn(move || drop(engine));
+    let _ = aside.spawn(move || {
+        drop(engine);
+        afterwards();
+    });
 }
 
 impl Handed {

@@ -4,6 +4,7 @@ use super::*;
 use crate::pool::Pool;
 use crate::route::Routes;
 use crate::sink::embedded::Reader;
+use crate::sink::shards::Shards;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -13,9 +14,9 @@ use std::sync::Mutex;
 /// Nothing here takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Rig {
+struct Rig<S = KafkaSink> {
     broker: MockCluster<'static, DefaultProducerContext>,
-    sink: KafkaSink,
+    sink: S,
     pool: Pool,
     routes: Routes,
     heard: Arc<Mutex<Vec<String>>>,
@@ -64,6 +65,33 @@ impl Rig {
         }
     }
 
+    /// The same with an engine for every so many clients.
+    fn spread(self, clients_per_engine: usize) -> Rig<Shards<KafkaSink>> {
+        let another = self.sink.beside();
+        Rig {
+            sink: Shards::new(self.sink, clients_per_engine, another),
+            broker: self.broker,
+            pool: self.pool,
+            routes: self.routes,
+            heard: self.heard,
+            ended: self.ended,
+            sent: self.sent,
+            turn: self.turn,
+        }
+    }
+
+    fn reported(&self) -> u32 {
+        let open = self.sink.hands.slots.iter().flatten();
+        open.map(|handed| handed.delivered).sum::<u32>() + self.sums().delivered
+    }
+
+    fn engine(&self) -> &Engine {
+        let State::Running(engine) = &self.sink.state else { panic!("no engine runs") };
+        engine
+    }
+}
+
+impl<S: Sink> Rig<S> {
     fn batch(&mut self, client: &str, lines: &[Vec<u8>]) -> Batch {
         let bytes = lines.iter().map(|line| Batch::room_for(line.len())).sum();
         let chunk = self.pool.take(bytes).expect("memory");
@@ -95,7 +123,7 @@ impl Rig {
         std::thread::sleep(Duration::from_micros(500));
     }
 
-    fn poll_until(&mut self, what: &str, mut is_done: impl FnMut(&Rig) -> bool) {
+    fn poll_until(&mut self, what: &str, mut is_done: impl FnMut(&Rig<S>) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_done(self) {
             assert!(Instant::now() < deadline, "not in time: {what}; {}", self.sink.trouble());
@@ -142,18 +170,12 @@ impl Rig {
         }
     }
 
-    fn reported(&self) -> u32 {
-        let open = self.sink.hands.slots.iter().flatten();
-        open.map(|handed| handed.delivered).sum::<u32>() + self.sums().delivered
-    }
-
-    fn engine(&self) -> &Engine {
-        let State::Running(engine) = &self.sink.state else { panic!("no engine runs") };
-        engine
-    }
-
     fn has_heard(&self, text: &str) -> bool {
-        self.heard.lock().unwrap().iter().any(|line| line.contains(text))
+        self.times_heard(text) > 0
+    }
+
+    fn times_heard(&self, text: &str) -> usize {
+        self.heard.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
     /// The lines of `topic` that the broker holds, once there are at least `lines` different ones.
@@ -447,5 +469,73 @@ fn giving_up_ends_every_batch_at_once_whatever_the_brokers_do() {
     rig.sink.close(Duration::from_millis(200));
     assert!(took < Duration::from_secs(1), "giving up took {took:?}");
     assert!(start.elapsed() < Duration::from_secs(2), "closing took {:?}", start.elapsed());
+    assert_eq!(rig.sink.trouble(), "closed");
+}
+
+#[test]
+fn a_fatal_error_is_its_own_engine_s_clients_only() {
+    let mut rig = Rig::new("", &["a", "b", "c"]).spread(1);
+    let all = lines(0, 600);
+    for part in all[..300].chunks(100) {
+        ["a", "b", "c"].iter().for_each(|client| rig.send(client, part));
+    }
+    rig.finish();
+    rig.broker.broker_round_trip_time(-1, Duration::from_millis(200)).unwrap();
+    for part in all[300..].chunks(100) {
+        ["a", "b", "c"].iter().for_each(|client| rig.send(client, part));
+    }
+    match rig.sink.sinks().nth(1).map(|sink| &sink.state) {
+        Some(State::Running(engine)) => engine.fail_fatally(),
+        _ => panic!("no second engine runs"),
+    }
+    rig.poll();
+    assert_eq!(rig.sink.trouble(), "1 of 3 engines: the engine failed for good and is being replaced");
+    rig.broker.broker_round_trip_time(-1, Duration::ZERO).unwrap();
+    assert_eq!(rig.finish(), Sums { delivered: 1800, failed: 0 });
+    rig.assert_holds("a", &all);
+    rig.assert_holds_with_repetitions("b", &all);
+    rig.assert_holds("c", &all);
+    assert_eq!((rig.times_heard("failed for good"), rig.times_heard("a new engine has started")), (1, 1));
+}
+
+#[test]
+fn an_outage_is_told_once_whatever_the_number_of_engines() {
+    let mut rig = Rig::new("", &["a", "b", "c", "d"]).spread(1);
+    let clients = ["a", "b", "c", "d"];
+    clients.iter().for_each(|client| rig.send(client, &lines(0, 10)));
+    rig.finish();
+    rig.broker.broker_down(-1).unwrap();
+    clients.iter().for_each(|client| rig.send(client, &lines(10, 20)));
+    let heard = |rig: &Rig<_>| rig.has_heard("no broker can be reached");
+    rig.poll_until("the outage is told", heard);
+    let start = Instant::now();
+    // Time enough for every engine to try again.
+    rig.poll_until("more attempts", |_| start.elapsed() > Duration::from_secs(1));
+    assert!(!rig.sink.trouble().is_empty() && !rig.sink.trouble().contains("engines"), "{}", rig.sink.trouble());
+    rig.broker.broker_up(-1).unwrap();
+    assert_eq!(rig.finish(), Sums { delivered: 80, failed: 0 });
+    rig.poll_until("its end is told", |rig| rig.has_heard("can be reached again"));
+    assert_eq!(rig.sink.trouble(), "");
+    assert_eq!((rig.times_heard("no broker can be"), rig.times_heard("can be reached again")), (1, 1));
+}
+
+#[test]
+fn many_engines_give_up_and_close_in_the_time_of_one() {
+    let names: Vec<String> = (0..12).map(|number| format!("t{number}")).collect();
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut rig = Rig::new("", &topics).spread(1);
+    topics.iter().for_each(|topic| rig.send(topic, &lines(0, 10)));
+    rig.finish();
+    rig.broker.broker_round_trip_time(-1, Duration::from_secs(60)).unwrap();
+    topics.iter().for_each(|topic| rig.send(topic, &lines(10, 110)));
+    rig.poll();
+    let start = Instant::now();
+    rig.sink.give_up(&mut rig.ended);
+    let gave_up = start.elapsed();
+    assert_eq!(rig.sums(), Sums { delivered: 120, failed: 1200 });
+    rig.sink.close(Duration::from_millis(200));
+    let closed = start.elapsed();
+    assert!(gave_up < 5 * PURGED, "giving up took {gave_up:?}");
+    assert!(closed < gave_up + Duration::from_millis(300), "closing took {:?}", closed - gave_up);
     assert_eq!(rig.sink.trouble(), "closed");
 }

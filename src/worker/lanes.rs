@@ -124,6 +124,11 @@ impl Lanes {
         self.open.is_empty()
     }
 
+    /// Clients with lines that wait for the batching time to be over.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// So much waits that it should be handed over before its time.
     pub fn is_crowded(&self) -> bool {
         self.unsent_bytes > self.bytes / 4

@@ -1,7 +1,7 @@
 //! The one thread behind a producer: drain → split → route → batch → send → poll → count.
 //!
 //! It never waits for Kafka and needs no wake-up call for a line: it looks at the queue every millisecond when it is
-//! busy, and every tenth of a second when nothing comes. Lines wait in their client's batches until the batching time
+//! busy, and five times a second when nothing comes. Lines wait in their client's batches until the batching time
 //! (`queue.buffering.max.ms`) of the oldest of them is over; then all batches are handed over together, so that the
 //! engine's wake-ups and requests fall together too.
 
@@ -32,7 +32,10 @@ const BUSY: Duration = Duration::from_millis(1);
 /// The longest while lines come or are on their way.
 const ACTIVE: Duration = Duration::from_millis(20);
 /// The longest when there is nothing to do.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_millis(200);
+/// What handing a client's batch over and sending it costs the engine, roughly. Batches are handed over before their time,
+/// to make room, no more often than the engine can work off: with many clients, they would be of a few lines each.
+const HAND_OVER: Duration = Duration::from_micros(100);
 /// What is left of a close's grace for the engine's end, once its deadline has passed.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
 
@@ -59,6 +62,8 @@ pub struct Worker {
     table: Arc<RouteTable>,
     ended: Vec<Ended>,
     linger: Duration,
+    /// When the first of the batches was opened.
+    opened: Instant,
     /// When the batches must be handed over; `None` if they are empty.
     deadline: Option<Instant>,
     /// When the queue was last looked at: no line found now was submitted before.
@@ -97,6 +102,7 @@ impl Worker {
             shared,
             ended: Vec::new(),
             linger: config.kafka.linger,
+            opened: now,
             deadline: None,
             looked: now,
             unfinished_pass: false,
@@ -125,7 +131,9 @@ impl Worker {
         let drain = self.drain(now, orders.flush);
         let flushing = !drain.stopped && self.pass_flush > self.flushes.last().map_or(orders.flushed, |flush| flush.0);
         let due = self.deadline.is_some_and(|deadline| now >= deadline);
-        if flushing || due || drain.stopped || self.closing || self.books.lanes.is_crowded() {
+        let early = drain.stopped || self.closing || self.books.lanes.is_crowded();
+        let worthwhile = now.saturating_duration_since(self.opened) >= HAND_OVER * self.books.lanes.open() as u32;
+        if flushing || due || (self.closing && !drain.stopped) || (early && worthwhile) {
             self.release();
             if flushing {
                 self.flushes.push((self.pass_flush, self.books.epochs.last()));
@@ -156,7 +164,8 @@ impl Worker {
         let was_empty = books.lanes.is_empty();
         let drain = self.consumer.drain(&mut |line| books.visit(table, line, now, log));
         if was_empty && !books.lanes.is_empty() {
-            self.deadline = Some(self.looked + self.linger);
+            self.opened = self.looked;
+            self.deadline = Some(self.opened + self.linger);
         }
         self.looked = now;
         self.unfinished_pass = drain.stopped;

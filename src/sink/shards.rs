@@ -4,8 +4,8 @@
 //! A client belongs to the shard that took its first batch, for as long as that shard lives: its batches keep their
 //! order. A shard is opened when no other has a place left for a client *with lines*, so clients that are only listed
 //! cost nothing, and is ended when it has had nothing to do for a while; its clients find a place again with their
-//! next batch, when all that went before has come to its end. The first shard stays: it knows how the brokers are even
-//! when there is nothing to send.
+//! next batch, when all that went before has come to its end. There is always a first shard, which knows how the brokers
+//! are even when there is nothing to send: it stays, or is replaced if it has become as large as they may.
 
 use super::{Ended, Sink};
 use crate::batch::Batch;
@@ -99,15 +99,20 @@ impl<S: Sink> Shards<S> {
         self.shards.iter().flatten().map(|shard| &shard.sink)
     }
 
-    /// Ends the shards that have had nothing to do for a while, all but the first.
+    /// Ends the shards that have had nothing to do for a while.
     fn end_the_quiet(&mut self) {
         let now = Instant::now();
-        for (number, place) in self.shards.iter_mut().enumerate().skip(1) {
+        for (number, place) in self.shards.iter_mut().enumerate() {
             let is_quiet = |shard: &mut Shard<S>| {
-                shard.batches == 0 && now.saturating_duration_since(shard.quiet_since) >= self.quiet
+                shard.batches == 0
+                    && (number > 0 || shard.clients == self.clients_per_shard)
+                    && now.saturating_duration_since(shard.quiet_since) >= self.quiet
             };
             if let Some(shard) = place.take_if(is_quiet) {
                 shard.sink.retire();
+                if number == 0 {
+                    *place = Some(Shard::new((self.open)()));
+                }
                 for place in self.places.iter_mut().filter(|place| **place == number as u32) {
                     *place = NOWHERE;
                 }
@@ -133,9 +138,7 @@ impl<S: Sink> Sink for Shards<S> {
                 shard.quiet_since = Instant::now();
             }
         }
-        if self.shards.len() > 1 {
-            self.end_the_quiet();
-        }
+        self.end_the_quiet();
     }
 
     fn begin_give_up(&mut self) {
@@ -213,6 +216,7 @@ mod tests {
         let mut pool = Pool::new(1 << 20, 0).unwrap();
         let (mut shards, desks) = shards(2);
         let mut ended = Vec::new();
+        shards.quiet = Duration::from_secs(3600);
         // Slots far apart: what counts is who has lines.
         for client in [900, 5, 900, 70, 5, 31, 900, 8] {
             assert!(shards.send(batch(&mut pool, client)).is_ok());
@@ -230,24 +234,44 @@ mod tests {
         let (mut shards, desks) = shards(1);
         shards.quiet = Duration::ZERO;
         let mut ended = Vec::new();
-        desks.lock().unwrap()[0].lock().unwrap().stuck = vec!["c0".into()];
+        let set_stuck = |shard: usize, topics: &[&str]| {
+            let desk = Arc::clone(&desks.lock().unwrap()[shard]);
+            desk.lock().unwrap().stuck = topics.iter().map(|topic| topic.to_string()).collect();
+        };
+        set_stuck(0, &["c0"]);
         for client in 0..3 {
             assert!(shards.send(batch(&mut pool, client)).is_ok());
         }
-        desks.lock().unwrap()[1].lock().unwrap().stuck = vec!["c1".into()];
+        set_stuck(1, &["c1"]);
         shards.poll(&mut ended);
-        // The third had no more to do; the second still has, and the first stays in any case.
+        // The third had no more to do, the others still have.
         let open: Vec<bool> = shards.shards.iter().map(Option::is_some).collect();
         assert_eq!((open, ended.len()), (vec![true, true, false], 1));
         assert!(shards.send(batch(&mut pool, 2)).is_ok() && shards.send(batch(&mut pool, 1)).is_ok());
-        desks.lock().unwrap()[1].lock().unwrap().stuck.clear();
+        set_stuck(1, &[]);
         shards.poll(&mut ended);
         assert_eq!(desks.lock().unwrap().len(), 4, "one more was opened for the third client alone");
         assert_eq!((topics(&desks, 1), topics(&desks, 3)), (vec!["c1".to_owned(); 2], vec!["c2".to_owned()]));
-        desks.lock().unwrap()[0].lock().unwrap().stuck.clear();
+        // In the place of the first, which is full, there is another.
+        set_stuck(0, &[]);
         shards.poll(&mut ended);
-        assert!(shards.shards[0].is_some() && shards.shards[1..].iter().all(Option::is_none));
-        assert_eq!(ended.len(), 5);
+        assert_eq!((desks.lock().unwrap().len(), shards.sinks().count(), ended.len()), (5, 1, 5));
+        assert!(shards.send(batch(&mut pool, 1)).is_ok());
+        shards.poll(&mut ended);
+        assert_eq!((topics(&desks, 0), topics(&desks, 4)), (vec!["c0".to_owned()], vec!["c1".to_owned()]));
+    }
+
+    #[test]
+    fn a_first_shard_with_places_left_stays_however_quiet_it_is() {
+        let mut pool = Pool::new(1 << 20, 0).unwrap();
+        let (mut shards, desks) = shards(2);
+        shards.quiet = Duration::ZERO;
+        for _ in 0..3 {
+            assert!(shards.send(batch(&mut pool, 7)).is_ok());
+            shards.poll(&mut Vec::new());
+        }
+        let opened = desks.lock().unwrap().len();
+        assert_eq!((opened, topics(&desks, 0).len()), (1, 3));
     }
 
     #[test]

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 const LARGEST_CHUNK: usize = 64 << 10;
 /// A client with so many bytes waiting is handed over before its time: Kafka's usual limit of a request's batch.
 const FULL_BATCH_BYTES: usize = 1_000_000;
-/// A client is stuck when lines were handed over for it and none of them ended for so long, while others' did that were
-/// handed over later. An outage of all is nobody's own: nothing is dropped for it.
+/// A client is stuck when lines were handed over for it and none of them ended for so long, and for four times as long as
+/// others' take now, while others' did that were handed over later. An outage of all is nobody's own, and neither is a
+/// slow broker or a machine with too much to do: nothing is dropped for them.
 const STUCK: Duration = Duration::from_secs(5);
 /// A batch that is delivered so long after its hand-over tells that an outage has ended.
 const OUTAGE: Duration = Duration::from_millis(2500);
@@ -97,6 +98,8 @@ pub struct Lanes {
     unsent_bytes: usize,
     /// The latest hand-over of a batch that was delivered.
     delivered_hand_over: Option<Instant>,
+    /// How long a delivery takes now: the longest of the last ones, forgotten by and by.
+    delivery_time: Duration,
     /// When the last outage ended: everyone has the time to move again from there on.
     flowing_since: Instant,
 }
@@ -115,6 +118,7 @@ impl Lanes {
             sent_lines: 0,
             unsent_bytes: 0,
             delivered_hand_over: None,
+            delivery_time: Duration::ZERO,
             flowing_since: now,
         }
     }
@@ -241,7 +245,7 @@ impl Lanes {
         let Some(Some(lane)) = self.lanes.get_mut(slot) else { return Room::None };
         lane.limits = before;
         let since = lane.progress.max(self.flowing_since);
-        let stands_still = lane.sent_lines > 0 && now.saturating_duration_since(since) > STUCK;
+        let stands_still = lane.sent_lines > 0 && now.saturating_duration_since(since) > STUCK + 4 * self.delivery_time;
         let overtaken = self.delivered_hand_over.is_some_and(|other| other > lane.progress + OVERTAKEN);
         if stands_still && overtaken {
             Room::Stuck
@@ -307,9 +311,11 @@ impl Lanes {
     pub fn take_back(&mut self, batch: Batch, delivered: bool, now: Instant) {
         let lines = batch.lines() as usize;
         if let (true, Some(handed_over)) = (delivered, batch.handed_over) {
-            if now.saturating_duration_since(handed_over) > OUTAGE {
+            let took = now.saturating_duration_since(handed_over);
+            if took > OUTAGE {
                 self.flowing_since = now;
             }
+            self.delivery_time = took.max(self.delivery_time * 31 / 32);
             self.delivered_hand_over = self.delivered_hand_over.max(Some(handed_over));
         }
         if let Some(Some(lane)) = self.lanes.get_mut(batch.account.slot) {

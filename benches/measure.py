@@ -20,7 +20,7 @@ from ratios import against, say, spread
 FORMS = {
     # Rounds of the submit bench; lines and runs of each producer end to end, and with which codecs.
     "quick": {"rounds": 11, "lines": 300_000, "runs": 3, "codecs": ["gzip"]},
-    "full": {"rounds": 41, "lines": 1_000_000, "runs": 5, "codecs": ["gzip", "zstd", "lz4", "none"]},
+    "full": {"rounds": 41, "lines": 1_000_000, "runs": 3, "codecs": ["gzip", "zstd", "lz4", "none"]},
 }
 
 
@@ -66,6 +66,16 @@ def latency_table(results):
     return lines
 
 
+# --- many clients ---------------------------------------------------------------------------------------------------
+
+
+def measure_many_clients():
+    """Its own tables, as text: `benches/many_clients/run --help` says what each part is."""
+    command = [ROOT / "benches/many_clients/run", "burst", "start", "idle", "flow", "--clients", "100,1000,10000", "--quiet", "35"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.rstrip().splitlines()
+
+
 # --- report ---------------------------------------------------------------------------------------------------------
 
 
@@ -94,7 +104,7 @@ def machine(end_to_end):
     ]
 
 
-def report(form, folder, date, submit, end_to_end):
+def report(form, folder, date, submit, end_to_end, many_clients):
     how = FORMS[form]
     text = [
         "# Performance",
@@ -136,6 +146,8 @@ def report(form, folder, date, submit, end_to_end):
         *end_to_end_table(end_to_end),
         "",
     ]
+    if many_clients:
+        text += ["## Many clients", "", *many_clients, ""]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text("\n".join(text))
     (folder / "results.json").write_text(
@@ -163,7 +175,9 @@ def main():
         codec: measure_codec(form, codec, lines_file, value_bytes, how["lines"], how["runs"]) for codec in how["codecs"]
     }
     print("\n".join(["", *end_to_end_table(end_to_end), ""]))
-    report(form, ROOT / folder, date, submit, end_to_end)
+    many_clients = measure_many_clients() if form == "full" else []
+    print("\n".join(many_clients), flush=True)
+    report(form, ROOT / folder, date, submit, end_to_end, many_clients)
     print(f"bench: the report is in {folder}")
 
 

@@ -2,6 +2,7 @@
 
 use crossbeam_queue::ArrayQueue;
 use rdkafka_sys as ffi;
+use std::alloc::Layout;
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::fs::File;
 use std::hint::black_box;
@@ -83,9 +84,22 @@ unsafe impl Sync for Memcpy {}
 impl Memcpy {
     pub fn new(threads: usize) -> Memcpy {
         let bytes = MEMORY / threads;
-        // Written once, so that no page fault is timed.
-        let part = |_| Part { start: vec![1u8; bytes].leak().as_mut_ptr(), bytes, at: AtomicUsize::new(0) };
+        let part = |_| Part { start: memory(bytes), bytes, at: AtomicUsize::new(0) };
         Memcpy { parts: (0..threads).map(part).collect() }
+    }
+}
+
+/// Memory as libtel's queue has it: of huge pages, where the system gives them, and written once, so that no page fault is
+/// timed. Never given back.
+fn memory(bytes: usize) -> *mut u8 {
+    let layout = Layout::from_size_align(bytes, 2 << 20).expect("a layout");
+    // SAFETY: the size is not zero; the advice is on memory of our own, and it is written within its bounds.
+    unsafe {
+        let start = std::alloc::alloc(layout);
+        assert!(!start.is_null(), "no memory");
+        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
+        start.write_bytes(1, bytes);
+        start
     }
 }
 

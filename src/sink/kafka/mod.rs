@@ -11,6 +11,7 @@
 //! some may have arrived: such lines are delivered twice rather than not at all.
 
 mod engine;
+mod hands;
 mod reach;
 
 use super::embedded::EmbeddedBroker;
@@ -20,6 +21,7 @@ use crate::config::{Config, KafkaConfig};
 use crate::error::{Error, Result};
 use crate::log::{say, Log};
 use engine::{Engine, Event, LineReport, Refusal};
+use hands::{Handed, InHands};
 use rdkafka::types::RDKafkaErrorCode;
 use reach::Reach;
 use std::collections::VecDeque;
@@ -39,34 +41,6 @@ const PURGED: Duration = Duration::from_millis(20);
 
 /// Between attempts to start an engine: doubled up to the second.
 const START_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
-
-/// Batches in the engine's hands, by their number there.
-#[derive(Default)]
-struct InHands {
-    slots: Vec<Option<Handed>>,
-    free: Vec<u32>,
-    /// Lines not yet reported, and bytes of the batches they are in.
-    lines: usize,
-    bytes: usize,
-    /// Lines that must be sent again, of batches with others not yet reported.
-    owed: usize,
-}
-
-/// A batch in the engine's hands, and what was reported of it.
-struct Handed {
-    batch: Batch,
-    /// Order of hand-over, kept when it is sent again.
-    sequence: u64,
-    /// Lines handed over this time and not yet reported.
-    open: u32,
-    delivered: u32,
-    delivered_bytes: u64,
-    failed: u32,
-    /// Why the last of them failed.
-    error: Option<RDKafkaErrorCode>,
-    /// Lines that must be sent again.
-    again: u32,
-}
 
 /// The engine, or why there is none.
 enum State {
@@ -541,60 +515,6 @@ fn drop_aside(engine: Engine, afterwards: impl FnOnce() + Send + 'static) {
         drop(engine);
         afterwards();
     });
-}
-
-impl Handed {
-    /// Every line that was not acknowledged has failed.
-    fn given_up(mut self) -> Handed {
-        self.failed = self.batch.lines() - self.delivered;
-        self
-    }
-}
-
-impl InHands {
-    /// Whether so many more lines stay within the engine's bounds. One batch is always let in, whatever its size.
-    fn have_room(&self, lines: usize, bytes: usize, most_lines: usize, most_bytes: usize) -> bool {
-        self.lines == 0 || (self.lines + lines <= most_lines && self.bytes.saturating_add(bytes) <= most_bytes)
-    }
-
-    fn next_number(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() as u32 - 1
-        })
-    }
-
-    fn put(&mut self, number: u32, handed: Handed) {
-        self.lines += handed.open as usize;
-        self.bytes += handed.batch.value_bytes();
-        if let Some(slot) = self.slots.get_mut(number as usize) {
-            *slot = Some(handed);
-        }
-    }
-
-    /// The batch of which one more line is reported.
-    fn report(&mut self, number: u32) -> Option<&mut Handed> {
-        let handed = self.slots.get_mut(number as usize)?.as_mut()?;
-        handed.open = handed.open.checked_sub(1)?;
-        self.lines -= 1;
-        Some(handed)
-    }
-
-    fn is_open(&self, number: u32) -> bool {
-        self.slots.get(number as usize).and_then(Option::as_ref).is_some_and(|handed| handed.open > 0)
-    }
-
-    fn take(&mut self, number: u32) -> Option<Handed> {
-        let handed = self.slots.get_mut(number as usize)?.take()?;
-        self.free.push(number);
-        self.owed -= handed.again as usize;
-        self.bytes -= handed.batch.value_bytes();
-        Some(handed)
-    }
-
-    fn drain(&mut self) -> Vec<Handed> {
-        std::mem::take(self).slots.into_iter().flatten().collect()
-    }
 }
 
 #[cfg(test)]

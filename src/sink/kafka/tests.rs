@@ -81,7 +81,7 @@ impl Rig {
     }
 
     fn reported(&self) -> u32 {
-        let open = self.sink.hands.slots.iter().flatten();
+        let open = self.sink.hands.iter();
         open.map(|handed| handed.delivered).sum::<u32>() + self.sums().delivered
     }
 

@@ -71,7 +71,8 @@ def latency_table(results):
 
 def measure_many_clients():
     """Its own tables, as text: `benches/many_clients/run --help` says what each part is."""
-    command = [ROOT / "benches/many_clients/run", "burst", "start", "idle", "flow", "--clients", "100,1000,10000", "--quiet", "35"]
+    command = [ROOT / "benches/many_clients/run", "burst", "start", "idle", "flow", "outage"]
+    command += ["--clients", "100,1000,10000", "--quiet", "35", "--outage-clients", "100"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.rstrip().splitlines()
 

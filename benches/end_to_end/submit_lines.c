@@ -2,7 +2,7 @@
  *
  *     submit_lines CONFIG FILE [LINES_PER_SECOND]      CONFIG is the JSON text itself
  *
- * The file is read in large blocks, so that what is measured is the library. */
+ * The file is in memory, as a host's lines are: what is measured is the library. */
 #define _DEFAULT_SOURCE /* getrusage, clock_gettime */
 
 #include "lines.h"
@@ -11,7 +11,7 @@
 
 int main(int argc, char **argv)
 {
-    static struct input input;
+    struct input input;
     if (argc != 3 && argc != 4) {
         fprintf(stderr, "usage: %s CONFIG FILE [LINES_PER_SECOND]\n", argv[0]);
         return 2;

@@ -46,7 +46,7 @@ static rd_kafka_topic_t *topic_of(rd_kafka_t *kafka, const char *id, size_t leng
 
 int main(int argc, char **argv)
 {
-    static struct input input;
+    struct input input;
     char reason[512];
     if (argc != 4) {
         fprintf(stderr, "usage: %s SERVERS CODEC FILE\n", argv[0]);

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Between two looks at the file: within a second of a change it is read, also when a look comes too early for it.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// A list of a hundred thousand clients has about ten megabytes.
 const MOST_BYTES: u64 = 1 << 30;
 

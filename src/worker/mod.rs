@@ -1,7 +1,7 @@
 //! The one thread behind a producer: drain → split → route → batch → send → poll → count.
 //!
 //! It never waits for Kafka and needs no wake-up call for a line: it looks at the queue every millisecond when it is
-//! busy, and five times a second when nothing comes. Lines wait in their client's batches until the batching time
+//! busy, and three times a second when nothing comes. Lines wait in their client's batches until the batching time
 //! (`queue.buffering.max.ms`) of the oldest of them is over; then all batches are handed over together, so that the
 //! engine's wake-ups and requests fall together too.
 
@@ -32,7 +32,7 @@ const BUSY: Duration = Duration::from_millis(1);
 /// The longest while lines come or are on their way.
 const ACTIVE: Duration = Duration::from_millis(20);
 /// The longest when there is nothing to do.
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(300);
 /// What handing a client's batch over and sending it costs the engine, roughly. Batches are handed over before their time,
 /// to make room, no more often than the engine can work off: with many clients, they would be of a few lines each.
 const HAND_OVER: Duration = Duration::from_micros(100);

@@ -69,8 +69,9 @@ fn allocate(bytes: usize, wholly_used: bool) -> io::Result<NonNull<u8>> {
     }
     let before = if spare > 0 { mapped.align_offset(HUGE_PAGE).min(spare) } else { 0 };
     let start = mapped.wrapping_byte_add(before);
-    // SAFETY: the mapping just made, of which both ends beyond `start..start + bytes` are given back. A forked child never touches it, so it need not be copied on the host's writes; log
-    // lines do not belong in a core file. All three are savings: a kernel without them changes nothing.
+    // SAFETY: the mapping just made, of which both ends beyond `start..start + bytes` are given back. A forked child never
+    // touches it, so it need not be copied on the host's writes; log lines do not belong in a core file. All three are
+    // savings: a kernel without them changes nothing.
     unsafe {
         if before > 0 {
             libc::munmap(mapped, before);

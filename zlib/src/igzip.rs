@@ -6,11 +6,11 @@ use std::cell::Cell;
 use std::ffi::c_ulong;
 
 /// igzip's tables for the tokens of a block: the middle one of the sizes it suggests for its level 2, which is enough
-/// for level 1 too. Larger ones compress no better (`docs/performance`).
+/// for level 1 too. Larger ones compress log lines no better, nor faster.
 const TABLES: usize = isal::ISAL_DEF_LVL2_MEDIUM as usize;
 
-/// igzip gets at least so much at once, but for the end: fed with less, it compresses a twelfth worse and takes twice the
-/// time, for the whole stream. librdkafka's first slices have a few hundred bytes.
+/// igzip gets at least so much at once, but for the end: fed with less, it compresses worse and takes longer, for
+/// the whole stream. librdkafka's first slices have a few hundred bytes.
 const PIECE: usize = 64 << 10;
 
 /// A stream's state: igzip's own, with a window of 64 KiB, its tables, and what waits to be a piece. 350 KB, so it is

@@ -1,7 +1,7 @@
 //! The zlib functions that librdkafka calls, on ISA-L's igzip and on zlib-rs.
 //!
 //! gzip is three quarters of what a line costs with stock zlib. igzip (Intel's storage library, also for AMD and ARM)
-//! writes the same format nine times faster and a sixteenth larger; zlib-rs takes the levels at which size counts more.
+//! writes the same format several times faster and a little larger; zlib-rs takes the levels at which size counts more.
 //! Which level is whose stands in [`is_igzips`].
 //!
 //! The names are *hidden*: libtel.so neither exports them nor is bound to a host's own zlib. Rust cannot define a symbol

@@ -14,7 +14,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::Arc;
 
-/// What a report says of one line.
+/// What a report says of a line that was not written.
 pub struct LineReport {
     /// The number its batch was handed over under.
     pub batch: u32,
@@ -22,14 +22,26 @@ pub struct LineReport {
     pub value: *const u8,
     /// Bytes of the value.
     pub bytes: usize,
-    /// Why it was not written; `None` if it was.
-    pub error: Option<RDKafkaErrorCode>,
+    /// Why it was not written.
+    pub error: RDKafkaErrorCode,
+}
+
+/// Lines of one batch that were written, reported one after the other: nearly always all that a request had of it.
+#[derive(Clone, Copy, Default)]
+pub struct Written {
+    /// The number their batch was handed over under.
+    pub batch: u32,
+    pub lines: u32,
+    /// Bytes of their values.
+    pub bytes: u64,
 }
 
 /// What the engine has to say.
 pub enum Event {
-    /// What became of a line.
-    Line(LineReport),
+    /// Lines were written.
+    Written(Written),
+    /// A line was not.
+    Failed(LineReport),
     /// No broker can be reached, and why the last one could not.
     Unreachable(String),
 }
@@ -133,8 +145,8 @@ impl Engine {
         self.scratch.clear();
         self.scratch.extend(values.map(|value| message(value, opaque)));
         let Some(topic) = self.topic(topic) else {
-            let error = Some(RDKafkaErrorCode::InvalidTopic);
-            self.scratch.iter().for_each(|message| refused(LineReport { error, ..line_report(message) }));
+            let error = RDKafkaErrorCode::InvalidTopic;
+            self.scratch.iter().for_each(|message| refused(line_report(message, error)));
             return;
         };
         let known = topic.partitions.load(Ordering::Relaxed);
@@ -148,7 +160,7 @@ impl Engine {
             ffi::rd_kafka_produce_batch(handle, partition, 0, self.scratch.as_mut_ptr(), self.scratch.len() as i32)
         };
         if taken as usize != self.scratch.len() {
-            self.scratch.iter().map(line_report).filter(|report| report.error.is_some()).for_each(refused);
+            self.scratch.iter().filter_map(|message| Some(line_report(message, error_of(message)?))).for_each(refused);
         }
     }
 
@@ -187,11 +199,8 @@ impl Engine {
             unsafe {
                 match ffi::rd_kafka_event_type(event) {
                     ffi::RD_KAFKA_EVENT_DR => {
-                        let mut message = ffi::rd_kafka_event_message_next(event);
-                        while !message.is_null() {
-                            tell(Event::Line(line_report(&*message)));
-                            message = ffi::rd_kafka_event_message_next(event);
-                        }
+                        let next = || ffi::rd_kafka_event_message_next(event).as_ref();
+                        read_reports(std::iter::from_fn(next), &mut tell);
                     }
                     ffi::RD_KAFKA_EVENT_LOG => self.pass_on_log(event),
                     ffi::RD_KAFKA_EVENT_ERROR => {
@@ -332,13 +341,46 @@ fn message(value: &[u8], opaque: *mut c_void) -> RDKafkaMessage {
     }
 }
 
-fn line_report(message: &RDKafkaMessage) -> LineReport {
+/// Tells of the messages of a report, those that were written together.
+fn read_reports<'m>(messages: impl Iterator<Item = &'m RDKafkaMessage>, tell: &mut impl FnMut(Event)) {
+    let mut written = Written::default();
+    for message in messages {
+        let batch = batch_of(message);
+        let error = error_of(message);
+        if error.is_some() || batch != written.batch {
+            if written.lines > 0 {
+                tell(Event::Written(written));
+            }
+            written = Written { batch, lines: 0, bytes: 0 };
+        }
+        match error {
+            None => {
+                written.lines += 1;
+                written.bytes += message.len as u64;
+            }
+            Some(error) => tell(Event::Failed(line_report(message, error))),
+        }
+    }
+    if written.lines > 0 {
+        tell(Event::Written(written));
+    }
+}
+
+fn batch_of(message: &RDKafkaMessage) -> u32 {
+    message._private as usize as u32
+}
+
+fn error_of(message: &RDKafkaMessage) -> Option<RDKafkaErrorCode> {
     let failed = message.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    failed.then(|| message.err.into())
+}
+
+fn line_report(message: &RDKafkaMessage, error: RDKafkaErrorCode) -> LineReport {
     LineReport {
-        batch: message._private as usize as u32,
+        batch: batch_of(message),
         value: message.payload.cast_const().cast(),
         bytes: message.len,
-        error: failed.then(|| message.err.into()),
+        error,
     }
 }
 

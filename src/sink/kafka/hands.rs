@@ -65,11 +65,11 @@ impl InHands {
         }
     }
 
-    /// The batch of which one more line is reported.
-    pub fn report(&mut self, number: u32) -> Option<&mut Handed> {
+    /// The batch of which so many more lines are reported.
+    pub fn report(&mut self, number: u32, lines: u32) -> Option<&mut Handed> {
         let handed = self.slots.get_mut(number as usize)?.as_mut()?;
-        handed.open = handed.open.checked_sub(1)?;
-        self.lines -= 1;
+        handed.open = handed.open.checked_sub(lines)?;
+        self.lines -= lines as usize;
         Some(handed)
     }
 

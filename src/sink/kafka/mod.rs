@@ -20,7 +20,7 @@ use crate::batch::{Batch, BatchLine};
 use crate::config::{Config, KafkaConfig};
 use crate::error::{Error, Result};
 use crate::log::{say, Log};
-use engine::{Engine, Event, LineReport, Refusal};
+use engine::{Engine, Event, LineReport, Refusal, Written};
 use hands::{Handed, InHands};
 use rdkafka::types::RDKafkaErrorCode;
 use reach::Reach;
@@ -236,48 +236,53 @@ impl KafkaSink {
         }
         self.hands.put(number, handed);
         for report in refused {
-            self.settle(report);
+            self.fail(report);
         }
     }
 
-    /// Books one line's report. The batch ends, or waits to be sent again, with its last one.
-    fn settle(&mut self, report: LineReport) {
-        let fatal = match (&report.error, &self.state) {
-            (None, _) => false,
-            (Some(_), State::Emptying(_)) => true,
-            (Some(_), State::Running(engine)) => engine.fatal_error().is_some(),
-            (Some(_), _) => false,
+    /// Books lines that were written.
+    fn acknowledge(&mut self, written: Written) {
+        let Some(handed) = self.hands.report(written.batch, written.lines) else { return };
+        self.acknowledged = true;
+        handed.delivered += written.lines;
+        handed.delivered_bytes += written.bytes;
+        self.end_if_reported(written.batch);
+    }
+
+    /// Books a line that was not written.
+    fn fail(&mut self, report: LineReport) {
+        let fatal = match &self.state {
+            State::Emptying(_) => true,
+            State::Running(engine) => engine.fatal_error().is_some(),
+            _ => false,
         };
-        let Some(handed) = self.hands.report(report.batch) else { return };
-        match report.error {
-            None => {
-                self.acknowledged = true;
-                handed.delivered += 1;
-                handed.delivered_bytes += report.bytes as u64;
-            }
-            // The engine's own queue is full, or it failed for good: the line was not tried. A line whose time has run
-            // out is given up even so.
-            Some(error)
-                if error == RDKafkaErrorCode::QueueFull || (fatal && error != RDKafkaErrorCode::MessageTimedOut) =>
-            {
-                match handed.batch.find(report.value, report.bytes) {
-                    Some(line) => {
-                        handed.batch.set_again(line, true);
-                        handed.again += 1;
-                        self.hands.owed += 1;
-                    }
-                    None => handed.failed += 1,
+        let Some(handed) = self.hands.report(report.batch, 1) else { return };
+        // The engine's own queue is full, or it failed for good: the line was not tried. A line whose time has run out is
+        // given up even so.
+        let untried = report.error == RDKafkaErrorCode::QueueFull
+            || (fatal && report.error != RDKafkaErrorCode::MessageTimedOut);
+        if untried {
+            match handed.batch.find(report.value, report.bytes) {
+                Some(line) => {
+                    handed.batch.set_again(line, true);
+                    handed.again += 1;
+                    self.hands.owed += 1;
                 }
+                None => handed.failed += 1,
             }
-            Some(error) => {
-                handed.failed += 1;
-                handed.error = Some(error);
-            }
+        } else {
+            handed.failed += 1;
+            handed.error = Some(report.error);
         }
-        if self.hands.is_open(report.batch) {
+        self.end_if_reported(report.batch);
+    }
+
+    /// The batch ends, or waits to be sent again, with the last report of its lines.
+    fn end_if_reported(&mut self, number: u32) {
+        if self.hands.is_open(number) {
             return;
         }
-        if let Some(handed) = self.hands.take(report.batch) {
+        if let Some(handed) = self.hands.take(number) {
             if handed.again > 0 {
                 let place = self.again.partition_point(|other| other.sequence < handed.sequence);
                 self.again.insert(place, handed);
@@ -331,18 +336,22 @@ impl KafkaSink {
 
     /// Reads what the engine has to say.
     fn listen(&mut self) {
-        let mut reports = Vec::new();
-        let mut unreachable = None;
+        let mut events = Vec::new();
         if let State::Running(engine) | State::Emptying(engine) = &mut self.state {
-            engine.poll(|event| match event {
-                Event::Line(report) => reports.push(report),
+            engine.poll(|event| events.push(event));
+        }
+        let (mut any_written, mut unreachable) = (false, None);
+        for event in events {
+            match event {
+                Event::Written(written) => {
+                    any_written = true;
+                    self.acknowledge(written);
+                }
+                Event::Failed(report) => self.fail(report),
                 Event::Unreachable(why) => unreachable = Some(why),
-            });
+            }
         }
-        self.common.reach().heard(reports.iter().any(|report| report.error.is_none()), unreachable, Instant::now());
-        for report in reports {
-            self.settle(report);
-        }
+        self.common.reach().heard(any_written, unreachable, Instant::now());
     }
 
     /// Listens, and moves on from an engine that failed.

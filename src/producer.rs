@@ -121,6 +121,15 @@ impl Producer {
         self.inner()?.push(Some(client), line)
     }
 
+    /// [`Producer::submit_for`], or [`Producer::submit`] without a client, for callers that wait and come back with the
+    /// same line: `TEL_ERR_FULL` is not counted.
+    ///
+    /// # Errors
+    /// As [`Producer::submit`].
+    pub fn offer(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), tel_error> {
+        self.inner()?.queue.offer(client, without_newline(line)).map_err(refusal)
+    }
+
     /// Whether lines of `client` are wanted now. Wait-free.
     #[inline]
     pub fn wants(&self, client: &[u8]) -> bool {
@@ -245,11 +254,7 @@ impl Inner {
     }
 
     fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), tel_error> {
-        self.queue.push(client, without_newline(line)).map_err(|refused| match refused {
-            PushError::Full => tel_error::TEL_ERR_FULL,
-            PushError::TooLong => tel_error::TEL_ERR_TOO_LONG,
-            PushError::Closed => tel_error::TEL_ERR_CLOSED,
-        })
+        self.queue.push(client, without_newline(line)).map_err(refusal)
     }
 
     fn close(&self, timeout: Option<Duration>) -> Result<(), tel_error> {
@@ -331,6 +336,14 @@ impl Inner {
             clients,
         };
         serde_json::to_string(&picture).map_err(|_| tel_error::TEL_ERR_INTERNAL)
+    }
+}
+
+fn refusal(refused: PushError) -> tel_error {
+    match refused {
+        PushError::Full => tel_error::TEL_ERR_FULL,
+        PushError::TooLong => tel_error::TEL_ERR_TOO_LONG,
+        PushError::Closed => tel_error::TEL_ERR_CLOSED,
     }
 }
 

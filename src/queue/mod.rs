@@ -169,6 +169,20 @@ impl Queue {
         self.push_from(affinity, client, line)
     }
 
+    /// [`Queue::push`] for those that come back with the same line: that there is no room for it is not counted.
+    ///
+    /// # Errors
+    /// [`PushError`]; the line is then not in the queue.
+    #[cfg(not(loom))]
+    pub fn offer(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
+        // SAFETY: this thread's own; nothing below comes back here.
+        let affinity = unsafe { &mut *affinity::recall(self.id, &self.shards) };
+        self.place(affinity, client, line).map_err(|why| match why {
+            PushError::Full if !self.is_closed() => why,
+            why => self.refuse(why),
+        })
+    }
+
     /// The usual [`Queue::push`]: of a thread whose last line went into the same queue, and which finds room where that
     /// line is and no other thread claiming there. False if it is not that, or `is_usual` says that the line is not: then
     /// nothing was pushed or counted.
@@ -210,22 +224,28 @@ impl Queue {
     /// # Errors
     /// [`PushError`]; the line is then not in the queue.
     pub fn push_from(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
+        self.place(affinity, client, line).map_err(|why| self.refuse(why))
+    }
+
+    /// Copies a line in, or says why not; counts no refusal.
+    #[inline]
+    fn place(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
         // SAFETY: its own id.
         let home = unsafe { affinity.home(self.id) };
         // SAFETY: a line as long as it says.
         if home.is_some_and(|shard| unsafe { shard.push_here(affinity, client, line.as_ptr(), line.len(), |_| true) }) {
             return Ok(());
         }
-        self.push_anywhere(affinity, client, line)
+        self.place_anywhere(affinity, client, line)
     }
 
-    /// [`Queue::push`] with everything that may come in between.
+    /// [`Queue::place`] with everything that may come in between.
     #[cold]
-    fn push_anywhere(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
+    fn place_anywhere(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
         debug_assert!(affinity.is_to(self.id));
         let length = client.map_or(0, |client| client.len() + 1) + line.len();
         if length > self.max_line {
-            return Err(self.refuse(PushError::TooLong));
+            return Err(PushError::TooLong);
         }
         let shards = self.shards.len();
         let mut index = affinity.shard();
@@ -248,7 +268,7 @@ impl Queue {
             }
             index = if index + 1 == shards { 0 } else { index + 1 };
         }
-        Err(self.refuse(PushError::Full))
+        Err(PushError::Full)
     }
 
     #[cold]

@@ -158,3 +158,25 @@ fn layouts_at_the_edges() {
     let layout = Layout::new(32 << 20, 16 << 10, 16).unwrap();
     assert!(layout.shards >= 16 && layout.cells >= 512, "{layout:?}");
 }
+
+fn pushed(queue: &Queue) -> Pushed {
+    // Nothing is taken out.
+    queue.pushed(&[0; 2])
+}
+
+#[test]
+fn a_line_that_comes_back_is_counted_once() {
+    let (cells, max_line) = (64, 1000);
+    let queue = Queue::new(Layout { shards: 2, cells }, max_line).unwrap();
+    let line = vec![b'x'; 900];
+    let mut taken = 0;
+    while queue.offer(Some(b"c"), &line).is_ok() {
+        taken += 1;
+    }
+    assert_eq!(queue.offer(Some(b"c"), &line), Err(PushError::Full));
+    assert_eq!((pushed(&queue).submitted, pushed(&queue).full), (taken, 0));
+    assert_eq!(queue.push(Some(b"c"), &line), Err(PushError::Full));
+    assert_eq!((pushed(&queue).submitted, pushed(&queue).full), (taken + 1, 1));
+    assert_eq!(queue.offer(None, &[b'x'; 1001]), Err(PushError::TooLong));
+    assert_eq!(pushed(&queue).too_long, 1);
+}

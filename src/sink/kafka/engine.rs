@@ -320,7 +320,8 @@ fn native_config(config: &KafkaConfig, client_config: &ClientConfig) -> Result<N
             KafkaError::ClientConfig(_, text, name, _) => {
                 let key = config.key(&name);
                 let text = if is_secret(&name) { "the engine does not take this value".into() } else { text };
-                Error::config(format!("{key}: {}", config.secrets.redact(&text)))
+                // Some of its texts end with a newline.
+                Error::config(format!("{key}: {}", config.secrets.redact(text.trim_end())))
             }
             other => Error::config(format!("kafka: {}", config.secrets.redact(&other.to_string()))),
         })
@@ -376,12 +377,7 @@ fn error_of(message: &RDKafkaMessage) -> Option<RDKafkaErrorCode> {
 }
 
 fn line_report(message: &RDKafkaMessage, error: RDKafkaErrorCode) -> LineReport {
-    LineReport {
-        batch: batch_of(message),
-        value: message.payload.cast_const().cast(),
-        bytes: message.len,
-        error,
-    }
+    LineReport { batch: batch_of(message), value: message.payload.cast_const().cast(), bytes: message.len, error }
 }
 
 /// What travels with each line: the batch's number in the lower half, its turn in the upper. Never followed.

@@ -259,8 +259,8 @@ impl KafkaSink {
         let Some(handed) = self.hands.report(report.batch, 1) else { return };
         // The engine's own queue is full, or it failed for good: the line was not tried. A line whose time has run out is
         // given up even so.
-        let untried = report.error == RDKafkaErrorCode::QueueFull
-            || (fatal && report.error != RDKafkaErrorCode::MessageTimedOut);
+        let untried =
+            report.error == RDKafkaErrorCode::QueueFull || (fatal && report.error != RDKafkaErrorCode::MessageTimedOut);
         if untried {
             match handed.batch.find(report.value, report.bytes) {
                 Some(line) => {

@@ -4,7 +4,6 @@
 mod screen;
 mod traffic;
 
-use crate::inputs::submit_patiently;
 use screen::Screen;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tel::{Log, Producer, Reader};
+use tel::{tel_error, Log, Producer, Reader};
 use traffic::Traffic;
 
 /// How long lines are submitted.
@@ -45,6 +44,13 @@ pub fn demo(file: Option<&Path>) -> ExitCode {
             eprintln!("teld demo: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Submits, waiting for room.
+fn submit_patiently(producer: &Producer, line: &[u8]) {
+    while producer.submit(line) == Err(tel_error::TEL_ERR_FULL) {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -1,86 +1,68 @@
-//! Lines out of a stream of bytes, in bounded memory.
+//! Lines out of blocks of bytes, in bounded memory. Pure.
 
-use std::io::{self, Read};
-
-/// Bytes asked of the source at a time.
-const BLOCK: usize = 256 << 10;
-
-/// Cuts a stream at newlines. A line longer than the limit comes out one byte longer than the limit, so that whoever
-/// counts it sees that it is too long; the rest is skipped. A last line without newline is a line.
-pub struct Lines<R> {
-    source: R,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    max_line: usize,
+/// Cuts the blocks of one stream at newlines. Lines are given on where they are; only one that goes on in the next block
+/// is copied. Of a line over the limit its beginning comes out, two bytes longer than the limit, so that whoever counts
+/// it sees that it is too long; the rest is skipped.
+pub struct LineCutter {
+    /// The beginning of a line whose end has not come.
+    begun: Vec<u8>,
+    most: usize,
+    /// The line under way is over the limit, and was given on.
     skipping: bool,
-    ended: bool,
 }
 
-impl<R: Read> Lines<R> {
-    /// Lines of `source`, of at most `max_line` bytes.
-    pub fn new(source: R, max_line: usize) -> Lines<R> {
-        let buffer = vec![0; BLOCK + max_line + 1];
-        Lines { source, buffer, start: 0, end: 0, max_line, skipping: false, ended: false }
+impl LineCutter {
+    /// For lines of at most `max_line` bytes.
+    pub fn new(max_line: usize) -> LineCutter {
+        // Two bytes more than the limit: one of them may be the \r of a line that is just short enough.
+        LineCutter { begun: Vec::new(), most: max_line + 2, skipping: false }
     }
 
-    /// The next line, without its newline.
-    ///
-    /// # Errors
-    /// Those of reading.
-    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        let line = loop {
-            let waiting = &self.buffer[self.start..self.end];
-            if let Some(length) = waiting.iter().position(|byte| *byte == b'\n') {
-                let line = self.start..self.start + length;
-                self.start += length + 1;
-                if !std::mem::take(&mut self.skipping) {
-                    break line;
-                }
-            } else if self.skipping {
-                self.start = self.end;
-                if !self.fill()? {
-                    return Ok(None);
-                }
-            } else if waiting.len() > self.max_line + 1 {
-                // One byte more than the limit may be the \r of a line that is just short enough.
+    /// Gives each line that ends in `block` to `line`, without its newline.
+    pub fn cut(&mut self, block: &[u8], mut line: impl FnMut(&[u8])) {
+        let mut start = 0;
+        for newline in memchr::memchr_iter(b'\n', block) {
+            let piece = &block[start..newline];
+            start = newline + 1;
+            if std::mem::take(&mut self.skipping) {
+                continue;
+            }
+            if self.begun.is_empty() {
+                line(&piece[..piece.len().min(self.most)]);
+            } else {
+                self.begin(piece);
+                line(&self.begun);
+                self.begun.clear();
+            }
+        }
+        let rest = &block[start..];
+        if !self.skipping && !rest.is_empty() {
+            self.begin(rest);
+            if self.begun.len() >= self.most {
+                line(&self.begun);
+                self.begun.clear();
                 self.skipping = true;
-                break self.start..self.end;
-            } else if !self.fill()? {
-                let line = self.start..self.end;
-                self.start = self.end;
-                if line.is_empty() {
-                    return Ok(None);
-                }
-                break line;
             }
-        };
-        // A longer one says no more than that it is too long.
-        Ok(Some(&self.buffer[line.start..line.end.min(line.start + self.max_line + 2)]))
+        }
     }
 
-    /// Reads more behind what is there. False at the end.
-    fn fill(&mut self) -> io::Result<bool> {
-        if self.ended {
-            return Ok(false);
+    /// The stream has ended: a last line without newline is a line.
+    pub fn end(&mut self, line: impl FnOnce(&[u8])) {
+        self.skipping = false;
+        if !self.begun.is_empty() {
+            line(&self.begun);
+            self.begun = Vec::new();
         }
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        loop {
-            match self.source.read(&mut self.buffer[self.end..]) {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok(false);
-                }
-                Ok(count) => {
-                    self.end += count;
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    }
+
+    /// Bytes that were taken in and have not come out in a line.
+    pub fn held(&self) -> usize {
+        self.begun.len()
+    }
+
+    fn begin(&mut self, piece: &[u8]) {
+        let room = self.most - self.begun.len();
+        self.begun.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 }
 
@@ -88,23 +70,13 @@ impl<R: Read> Lines<R> {
 mod tests {
     use super::*;
 
-    /// Gives its bytes in pieces of the given size.
-    struct Pieces<'a>(&'a [u8], usize);
-    impl Read for Pieces<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let count = self.1.min(self.0.len()).min(buffer.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
-        }
-    }
-
     fn cut(bytes: &[u8], piece: usize, max_line: usize) -> Vec<Vec<u8>> {
-        let mut lines = Lines::new(Pieces(bytes, piece), max_line);
+        let mut cutter = LineCutter::new(max_line);
         let mut cut = Vec::new();
-        while let Some(line) = lines.next().unwrap() {
-            cut.push(line.to_vec());
+        for block in bytes.chunks(piece) {
+            cutter.cut(block, |line| cut.push(line.to_vec()));
         }
+        cutter.end(|line| cut.push(line.to_vec()));
         cut
     }
 
@@ -119,13 +91,29 @@ mod tests {
 
     #[test]
     fn a_line_over_the_limit_is_seen_to_be_and_skipped_to_its_end() {
-        let long = vec![b'x'; 3 * BLOCK];
+        let long = vec![b'x'; 3000];
         let bytes = [b"first\n", &long[..], b"\nlast\n"].concat();
-        for piece in [4096, 1 << 20] {
+        for piece in [1, 2, 11, 12, 13, 100, 5000] {
             let lines = cut(&bytes, piece, 10);
-            assert_eq!((lines.len(), &lines[0][..], &lines[2][..]), (3, &b"first"[..], &b"last"[..]));
-            assert!(lines[1].len() > 10 && lines[1].len() <= 12);
+            assert_eq!((lines.len(), &lines[0][..], &lines[2][..]), (3, &b"first"[..], &b"last"[..]), "{piece}");
+            assert_eq!(lines[1].len(), 12);
         }
-        assert_eq!(cut(&long, 4096, 10).len(), 1);
+        assert_eq!(cut(&long, 64, 10).len(), 1);
+        // At the limit, with and without \r.
+        for piece in [1, 5, 100] {
+            let lines = cut(b"0123456789\n0123456789\r\n0123456789\r", piece, 10);
+            assert_eq!(lines, [&b"0123456789"[..], b"0123456789\r", b"0123456789\r"]);
+        }
+    }
+
+    #[test]
+    fn a_stream_goes_on_after_its_end() {
+        let mut cutter = LineCutter::new(10);
+        let mut lines = Vec::new();
+        cutter.cut(b"torn", |_| unreachable!());
+        assert_eq!(cutter.held(), 4);
+        cutter.end(|line| lines.push(line.to_vec()));
+        cutter.cut(b"next\n", |line| lines.push(line.to_vec()));
+        assert_eq!(lines, [b"torn", b"next"]);
     }
 }

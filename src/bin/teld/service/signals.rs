@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 pub enum Signal {
     /// TERM or INT: drain and end.
     End,
-    /// HUP: read the client list again.
+    /// HUP: read inputs and client list again.
     Reload,
 }
 

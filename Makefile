@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -37,17 +38,30 @@ header: ## writes include/tel.h from the sources
 	TEL_UPDATE_HEADER=1 $(CARGO) test --quiet --test header
 
 .PHONY: install
-install: build ## installs library, header, pkg-config file and teld under PREFIX
-	install -d "$(DESTDIR)$(PREFIX)/lib/pkgconfig" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/bin"
-	install -m 755 target/release/libtel.so "$(DESTDIR)$(PREFIX)/lib/libtel.so.$(VERSION)"
-	ln -sfn libtel.so.$(VERSION) "$(DESTDIR)$(PREFIX)/lib/libtel.so.0"
-	ln -sfn libtel.so.0 "$(DESTDIR)$(PREFIX)/lib/libtel.so"
-	install -m 644 target/release/libtel.a "$(DESTDIR)$(PREFIX)/lib/libtel.a"
+install: build ## installs library, header, pkg-config file, teld and man pages under PREFIX
+	@$(MAKE) --no-print-directory install-files
+
+# What the build has made, without building.
+.PHONY: install-files
+install-files:
+	install -d "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 target/release/libtel.so "$(DESTDIR)$(LIBDIR)/libtel.so.$(VERSION)"
+	ln -sfn libtel.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/libtel.so.0"
+	ln -sfn libtel.so.0 "$(DESTDIR)$(LIBDIR)/libtel.so"
+	install -m 644 target/release/libtel.a "$(DESTDIR)$(LIBDIR)/libtel.a"
 	install -m 644 include/tel.h "$(DESTDIR)$(PREFIX)/include/tel.h"
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' packaging/tel.pc.in \
-	  > "$(DESTDIR)$(PREFIX)/lib/pkgconfig/tel.pc"
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' packaging/tel.pc.in \
+	  > "$(DESTDIR)$(LIBDIR)/pkgconfig/tel.pc"
 	install -m 755 target/release/teld "$(DESTDIR)$(PREFIX)/bin/teld"
+	for page in docs/man/*.[1-8]; do \
+	  install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}" || exit 1; \
+	done
 
 .PHONY: stage
 stage: ## installs into target/stage, for the examples and tests
 	@$(MAKE) --no-print-directory install PREFIX=$(STAGE) DESTDIR=
+
+.PHONY: deb
+deb: build ## Debian packages libtel0, libtel-dev and teld in target/debian
+	@scripts/setup deb
+	scripts/deb

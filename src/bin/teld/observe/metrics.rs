@@ -1,6 +1,6 @@
 //! The picture in Prometheus' text format (prometheus.io/docs/instrumenting/exposition_formats).
 
-use super::picture::{InputPicture, Picture};
+use super::picture::{InputPicture, Numbers, Picture};
 use std::fmt::Write;
 
 /// What is no counter of lines: its kind, its name here, and what it says. Names are those of `tel_stats`.
@@ -39,7 +39,7 @@ const INPUTS: [InputSeries; 9] = [
 pub fn page(picture: &Picture, most_clients: usize) -> String {
     let mut page = String::with_capacity(64 << 10);
     let mut clients: Vec<_> = picture.producer.clients.iter().collect();
-    let routed = |numbers: &super::picture::Numbers| numbers.get("routed").copied().unwrap_or(0);
+    let routed = |numbers: &Numbers| numbers.get("routed").copied().unwrap_or(0);
     if clients.len() > most_clients {
         clients.sort_by_key(|(_, numbers)| std::cmp::Reverse(routed(numbers)));
         clients.truncate(most_clients);
@@ -56,26 +56,11 @@ pub fn page(picture: &Picture, most_clients: usize) -> String {
         let gauge = GAUGES.contains(&name.as_str());
         let (kind, series) =
             if gauge { ("gauge", format!("tel_lines_{name}")) } else { ("counter", format!("tel_lines_{name}_total")) };
-        head(&mut page, &series, kind, &format!("Lines: {name}; without a client, of all clients."));
-        if let Some(value) = total.get(name) {
-            let _ = writeln!(page, "{series} {value}");
-        }
-        for (id, numbers) in &clients {
-            if let Some(value) = numbers.get(name) {
-                let _ = writeln!(page, "{series}{{client=\"{}\"}} {value}", escaped(id));
-            }
-        }
+        let help = format!("Lines: {name}; without a client, of all clients.");
+        account(&mut page, (&series, kind, &help), name, total, &clients);
     }
     for (name, kind, series, help) in OTHERS {
-        head(&mut page, series, kind, help);
-        if let Some(value) = total.get(name) {
-            let _ = writeln!(page, "{series} {value}");
-        }
-        for (id, numbers) in &clients {
-            if let Some(value) = numbers.get(name) {
-                let _ = writeln!(page, "{series}{{client=\"{}\"}} {value}", escaped(id));
-            }
-        }
+        account(&mut page, (series, kind, help), name, total, &clients);
     }
     for (kind, series, help, value) in INPUTS {
         head(&mut page, series, kind, help);
@@ -106,6 +91,26 @@ pub fn page(picture: &Picture, most_clients: usize) -> String {
     page
 }
 
+/// One number of the account: of all, and of each client that has it.
+fn account(
+    page: &mut String,
+    (series, kind, help): (&str, &str, &str),
+    name: &str,
+    total: &Numbers,
+    clients: &[(&String, &Numbers)],
+) {
+    head(page, series, kind, help);
+    // Writing to a String does not fail.
+    if let Some(value) = total.get(name) {
+        let _ = writeln!(page, "{series} {value}");
+    }
+    for (id, numbers) in clients {
+        if let Some(value) = numbers.get(name) {
+            let _ = writeln!(page, "{series}{{client=\"{}\"}} {value}", escaped(id));
+        }
+    }
+}
+
 fn head(page: &mut String, series: &str, kind: &str, help: &str) {
     // Writing to a String does not fail.
     let _ = writeln!(page, "# HELP {series} {help}\n# TYPE {series} {kind}");
@@ -118,7 +123,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::picture::{Numbers, ProducerPicture};
+    use crate::observe::picture::ProducerPicture;
 
     fn numbers(pairs: &[(&str, u64)]) -> Numbers {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()

@@ -18,7 +18,8 @@ use tel::Level;
 const MOST_CONNECTIONS: usize = 1000;
 /// How often it is seen to that the path still leads to this socket.
 const LOOK: Duration = Duration::from_secs(1);
-/// A pause that lets datagrams gather: a socket holds no more than net.unix.max_dgram_qlen of them, often 512.
+/// A pause that lets lines gather: a socket holds no more than net.unix.max_dgram_qlen datagrams, often 512, and of a
+/// connection a few hundred writes.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Asked of the system for the receiving side; it gives what it allows.
 const RECEIVE: usize = 4 << 20;
@@ -144,7 +145,7 @@ fn streams(listener: &UnixListener, own: &Own<'_>, feed: &Feed) -> io::Result<()
             accept(listener, &mut connections, feed)?;
             connections.iter().try_for_each(|connection| take_no_more(&connection.socket))?;
         } else if worth_a_pause && !stopping {
-            feed.stop().sleep(Read::Little.pause().unwrap_or_default());
+            feed.stop().sleep(PAUSE);
         }
         // Once they are shut, what there is has an end.
         if (stopping && !any) || (!shut && deadline.is_some_and(|deadline| Instant::now() >= deadline)) {

@@ -37,6 +37,13 @@ bench: ## side by side with the peers: the quick form (BENCH=full for the long o
 header: ## writes include/tel.h from the sources
 	TEL_UPDATE_HEADER=1 $(CARGO) test --quiet --test header
 
+# The tree's libtel, or an installed one: make vmod TEL_PREFIX=/usr/local
+.PHONY: vmod
+vmod: $(if $(TEL_PREFIX),,stage) ## target/hosts/libvmod_tel.so, for Varnish
+	@PKG_CONFIG_PATH="$(or $(TEL_PREFIX),$(STAGE))/lib/pkgconfig:$$PKG_CONFIG_PATH" \
+	  $(MAKE) --no-print-directory -s -C bindings/varnish OUT=$(CURDIR)/target/vmod
+	@install -d target/hosts && install -m 755 target/vmod/libvmod_tel.so target/hosts/libvmod_tel.so
+
 .PHONY: install
 install: build ## installs library, header, pkg-config file, teld and man pages under PREFIX
 	@$(MAKE) --no-print-directory install-files

@@ -1,0 +1,476 @@
+/*
+ * The compiler of formats. What varnishncsa refuses is refused, so that a format means the same to both; the reasons
+ * name the directive.
+ */
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cache/cache.h"
+
+#include "format.h"
+#include "tags.h"
+
+/* varnishncsa takes no longer name between braces, and no longer text of a time. */
+#define NAME_MAX_BYTES 254
+#define TIME_TEXT_BYTES 64
+
+struct compiler {
+	struct format *format;
+	char *why;
+	size_t why_size;
+	unsigned matches_room;
+	unsigned steps_room;
+	bool needed[SLOT_FIRST_FREE];
+	bool failed;
+};
+
+static void v_printflike_(2, 3)
+fail(struct compiler *c, const char *text, ...)
+{
+	va_list args;
+
+	if (c->failed)
+		return;
+	c->failed = true;
+	va_start(args, text);
+	(void)vsnprintf(c->why, c->why_size, text, args);
+	va_end(args);
+}
+
+static const char *
+keep(struct compiler *c, const char *text, size_t len)
+{
+	char *copy = strndup(text, len);
+
+	if (copy == NULL)
+		fail(c, "out of memory");
+	return (copy);
+}
+
+static struct step *
+add_step(struct compiler *c, enum step_kind kind)
+{
+	struct format *f = c->format;
+
+	if (f->n_steps == c->steps_room) {
+		unsigned room = c->steps_room ? c->steps_room * 2 : 16;
+		struct step *more = realloc(f->steps, room * sizeof *more);
+
+		if (more == NULL) {
+			fail(c, "out of memory");
+			return (NULL);
+		}
+		f->steps = more;
+		c->steps_room = room;
+	}
+	memset(&f->steps[f->n_steps], 0, sizeof *f->steps);
+	f->steps[f->n_steps].kind = kind;
+	return (&f->steps[f->n_steps++]);
+}
+
+static void
+add_text(struct compiler *c, enum step_kind kind, uint16_t slot, const char *text, size_t len)
+{
+	struct step *s = add_step(c, kind);
+
+	if (s == NULL)
+		return;
+	s->slot = slot;
+	s->text = keep(c, text, len);
+	s->len = len;
+}
+
+static void
+add_match(struct compiler *c, struct match m)
+{
+	struct format *f = c->format;
+
+	if (f->n_matches == c->matches_room) {
+		unsigned room = c->matches_room ? c->matches_room * 2 : 16;
+		struct match *more = realloc(f->matches, room * sizeof *more);
+
+		if (more == NULL) {
+			fail(c, "out of memory");
+			return;
+		}
+		f->matches = more;
+		c->matches_room = room;
+	}
+	if (m.key != NULL) {
+		m.key_len = strlen(m.key);
+		m.key = keep(c, m.key, m.key_len);
+	}
+	f->matches[f->n_matches++] = m;
+}
+
+/* What fills the slots of fixed meaning, as varnishncsa reads the log in client mode. */
+static const struct match fixed[] = {
+	{ .slot = SLOT_REMOTE, .tag = SLT_ReqStart, .kind = MATCH_FIELD, .field = 1 },
+	{ .slot = SLOT_REMOTE, .tag = SLT_BackendOpen, .kind = MATCH_FIELD, .field = 3, .last = true },
+	{ .slot = SLOT_METHOD, .tag = SLT_ReqMethod, .kind = MATCH_LINE },
+	{ .slot = SLOT_PATH, .tag = SLT_ReqURL, .kind = MATCH_PATH },
+	{ .slot = SLOT_QUERY, .tag = SLT_ReqURL, .kind = MATCH_QUERY },
+	{ .slot = SLOT_PROTOCOL, .tag = SLT_ReqProtocol, .kind = MATCH_LINE },
+	{ .slot = SLOT_HOST, .tag = SLT_ReqHeader, .kind = MATCH_LINE, .key = "Host:" },
+	{ .slot = SLOT_BASIC_AUTH, .tag = SLT_ReqHeader, .kind = MATCH_BASIC, .key = "Authorization:" },
+	{ .slot = SLOT_STATUS, .tag = SLT_RespStatus, .kind = MATCH_LINE, .last = true },
+	{ .slot = SLOT_BYTES_IN, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 3 },
+	{ .slot = SLOT_BYTES_IN, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 3 },
+	{ .slot = SLOT_BYTES_BODY, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 5 },
+	{ .slot = SLOT_BYTES_OUT, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 6 },
+	{ .slot = SLOT_BYTES_OUT, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 4 },
+	{ .slot = SLOT_TIME_START, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "Start:" },
+	{ .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "Resp:" },
+	{ .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "PipeSess:" },
+	/* VCL can make the last two here, with std.timestamp(). */
+	{ .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "BerespBody:" },
+	{ .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2, .key = "Process:" },
+	{ .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2, .key = "Pipe:" },
+	{ .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2, .key = "Beresp:" },
+	{ .slot = SLOT_HITMISS, .tag = SLT_VCL_call, .kind = MATCH_CALL },
+	{ .slot = SLOT_HITMISS, .tag = SLT_VCL_return, .kind = MATCH_RETURN },
+};
+
+/* One match fills both slots of how a request was handled: they are set and cleared together. */
+static void
+need(struct compiler *c, enum slot slot)
+{
+	if (slot == SLOT_HANDLING)
+		slot = SLOT_HITMISS;
+	if (c->needed[slot])
+		return;
+	c->needed[slot] = true;
+	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+		if (fixed[i].slot == slot)
+			add_match(c, fixed[i]);
+}
+
+static void
+add_value(struct compiler *c, enum slot slot, const char *missing)
+{
+	need(c, slot);
+	add_text(c, STEP_VALUE, slot, missing, strlen(missing));
+}
+
+static void
+add_own_value(struct compiler *c, struct match m, const char *missing)
+{
+	if (c->format->n_slots == FORMAT_SLOTS_MAX) {
+		fail(c, "the format has more than %d values", FORMAT_SLOTS_MAX - SLOT_FIRST_FREE);
+		return;
+	}
+	m.slot = c->format->n_slots++;
+	add_match(c, m);
+	add_text(c, STEP_VALUE, m.slot, missing, strlen(missing));
+}
+
+static void
+add_header(struct compiler *c, uint8_t tag, const char *name)
+{
+	char key[NAME_MAX_BYTES + 2];
+
+	(void)snprintf(key, sizeof key, "%s:", name);
+	add_own_value(c, (struct match){ .tag = tag, .kind = MATCH_LINE, .key = key, .last = true }, "-");
+}
+
+static void
+add_number_of_time(struct compiler *c, enum step_kind kind, uint32_t scale, uint8_t digits)
+{
+	struct step *s = add_step(c, kind);
+
+	need(c, SLOT_TIME_START);
+	c->format->needs_start = true;
+	if (kind == STEP_DURATION)
+		need(c, SLOT_TIME_END);
+	if (s == NULL)
+		return;
+	s->scale = scale;
+	s->digits = digits;
+}
+
+static void
+add_duration(struct compiler *c, const char *unit)
+{
+	if (strcmp(unit, "s") == 0)
+		add_number_of_time(c, STEP_DURATION, 1, 0);
+	else if (strcmp(unit, "ms") == 0)
+		add_number_of_time(c, STEP_DURATION, 1000, 0);
+	else if (strcmp(unit, "us") == 0)
+		add_number_of_time(c, STEP_DURATION, 1000000, 0);
+	else
+		fail(c, "%%{%s}T: the unit is none of s, ms, us", unit);
+}
+
+#define CLF_TIME "[%d/%b/%Y:%T %z]"
+
+static void
+add_strftime(struct compiler *c, const char *format)
+{
+	static atomic_uint caches = 1;
+	char text[TIME_TEXT_BYTES];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if (strftime(text, sizeof text, format, localtime_r(&now, &tm)) == 0) {
+		fail(c, "%%{%s}t: the time has no text, or one of more than %d bytes", format, TIME_TEXT_BYTES - 1);
+		return;
+	}
+	need(c, SLOT_TIME_START);
+	c->format->needs_start = true;
+	add_text(c, STEP_STRFTIME, SLOT_TIME_START, format, strlen(format));
+	if (c->failed)
+		return;
+	/* 0 is the one that all formats have in common. */
+	c->format->steps[c->format->n_steps - 1].cache =
+	    strcmp(format, CLF_TIME) == 0 ? 0 : atomic_fetch_add(&caches, 1);
+}
+
+static void
+add_start(struct compiler *c, const char *format)
+{
+	if (strcmp(format, "sec") == 0)
+		add_number_of_time(c, STEP_SECONDS, 1, 0);
+	else if (strcmp(format, "msec") == 0)
+		add_number_of_time(c, STEP_SECONDS, 1000, 0);
+	else if (strcmp(format, "usec") == 0)
+		add_number_of_time(c, STEP_SECONDS, 1000000, 0);
+	else if (strcmp(format, "msec_frac") == 0)
+		add_number_of_time(c, STEP_FRACTION, 1000, 3);
+	else if (strcmp(format, "usec_frac") == 0)
+		add_number_of_time(c, STEP_FRACTION, 1000000, 6);
+	else
+		add_strftime(c, format);
+}
+
+/* VSL:tag:record-prefix[field] */
+static void
+add_record(struct compiler *c, const char *name)
+{
+	char buf[NAME_MAX_BYTES + 2];
+	struct match m = { .kind = MATCH_LINE };
+	char *open, *prefix;
+	size_t len = strlen(name);
+	int tag;
+
+	if (len == 0) {
+		fail(c, "%%{VSL:}x: the tag is missing");
+		return;
+	}
+	(void)snprintf(buf, sizeof buf - 1, "%s", name);
+	if (buf[len - 1] == ']') {
+		char *end;
+		long field;
+
+		open = strrchr(buf, '[');
+		field = open == NULL ? 0 : strtol(open + 1, &end, 10);
+		if (open == NULL || open == buf || end == open + 1 || end != buf + len - 1) {
+			fail(c, "%%{VSL:%s}x: what is in brackets is not the number of a field", name);
+			return;
+		}
+		if (field < 1 || field > 255) {
+			fail(c, "%%{VSL:%s}x: a field's number is from 1 to 255", name);
+			return;
+		}
+		m.kind = MATCH_FIELD;
+		m.field = field;
+		*open = '\0';
+	}
+	prefix = strchr(buf, ':');
+	tag = tag_of_name(buf, prefix == NULL ? strlen(buf) : (size_t)(prefix - buf));
+	if (tag == TAG_UNKNOWN || tag == TAG_AMBIGUOUS) {
+		fail(c, "%%{VSL:%s}x: %s", name, tag == TAG_UNKNOWN ? "no log tag has this name" :
+		    "several log tags have names that begin so");
+		return;
+	}
+	if (tag_is_no_text(tag)) {
+		fail(c, "%%{VSL:%s}x: records of this tag can hold control characters", name);
+		return;
+	}
+	if (prefix != NULL) {
+		m.key = prefix + 1;
+		(void)strcat(prefix, ":");
+	}
+	m.tag = tag;
+	add_own_value(c, m, "-");
+}
+
+static void
+add_extension(struct compiler *c, const char *name)
+{
+	if (strcmp(name, "Varnish:time_firstbyte") == 0)
+		add_value(c, SLOT_TIME_FIRST_BYTE, "-");
+	else if (strcmp(name, "Varnish:hitmiss") == 0)
+		add_value(c, SLOT_HITMISS, "-");
+	else if (strcmp(name, "Varnish:handling") == 0)
+		add_value(c, SLOT_HANDLING, "-");
+	else if (strcmp(name, "Varnish:side") == 0)
+		add_text(c, STEP_LITERAL, 0, "c", 1);
+	else if (strcmp(name, "Varnish:vxid") == 0)
+		(void)add_step(c, STEP_VXID);
+	else if (strncmp(name, "VCL_Log:", 8) == 0) {
+		char key[NAME_MAX_BYTES + 2];
+
+		(void)snprintf(key, sizeof key, "%s:", name + 8);
+		add_own_value(c, (struct match){ .tag = SLT_VCL_Log, .kind = MATCH_LINE, .key = key, .exact = true }, "");
+	} else if (strncmp(name, "VSL:", 4) == 0)
+		add_record(c, name + 4);
+	else
+		fail(c, "%%{%s}x: there is no such value", name);
+}
+
+/* A directive with a name, from behind its opening brace; returns the last character of it. */
+static const char *
+compile_named(struct compiler *c, const char *p)
+{
+	char name[NAME_MAX_BYTES + 1];
+	const char *end = p;
+
+	for (int depth = 1; *end != '\0'; end++)
+		if (*end == '{')
+			depth++;
+		else if (*end == '}' && --depth == 0)
+			break;
+	if (*end == '\0') {
+		fail(c, "%%{%s: the brace is not closed", p);
+		return (p);
+	}
+	if (end - p > NAME_MAX_BYTES) {
+		fail(c, "%%{%.20s...}: the name is longer than %d bytes", p, NAME_MAX_BYTES);
+		return (p);
+	}
+	memcpy(name, p, end - p);
+	name[end - p] = '\0';
+	end++;
+	switch (*end) {
+	case 'i': add_header(c, SLT_ReqHeader, name); break;
+	case 'o': add_header(c, SLT_RespHeader, name); break;
+	case 't': add_start(c, name); break;
+	case 'T': add_duration(c, name); break;
+	case 'x': add_extension(c, name); break;
+	default: fail(c, "%%{%s}%.1s: there is no such directive", name, end);
+	}
+	return (end);
+}
+
+static const char *
+compile_directive(struct compiler *c, const char *p)
+{
+	switch (*p) {
+	case 'b': add_value(c, SLOT_BYTES_BODY, "-"); break;
+	case 'D': add_duration(c, "us"); break;
+	case 'h': add_value(c, SLOT_REMOTE, "-"); break;
+	case 'H': add_value(c, SLOT_PROTOCOL, "HTTP/1.0"); break;
+	case 'I': add_value(c, SLOT_BYTES_IN, "-"); break;
+	case 'm': add_value(c, SLOT_METHOD, "-"); break;
+	case 'O': add_value(c, SLOT_BYTES_OUT, "-"); break;
+	case 'q': add_value(c, SLOT_QUERY, ""); break;
+	case 's': add_value(c, SLOT_STATUS, "-"); break;
+	case 't': add_start(c, CLF_TIME); break;
+	case 'T': add_duration(c, "s"); break;
+	case 'U': add_value(c, SLOT_PATH, "-"); break;
+	case 'r':
+		need(c, SLOT_METHOD);
+		need(c, SLOT_HOST);
+		need(c, SLOT_PATH);
+		need(c, SLOT_QUERY);
+		need(c, SLOT_PROTOCOL);
+		(void)add_step(c, STEP_REQUEST_LINE);
+		break;
+	case 'u':
+		need(c, SLOT_BASIC_AUTH);
+		(void)add_step(c, STEP_USER);
+		break;
+	case '{': return (compile_named(c, p + 1));
+	default: fail(c, "%%%.1s: there is no such directive", p);
+	}
+	return (p);
+}
+
+static void
+compile(struct compiler *c, const char *text)
+{
+	char *literal = malloc(strlen(text) + 1);
+	size_t len = 0;
+
+	if (literal == NULL) {
+		fail(c, "out of memory");
+		return;
+	}
+	for (const char *p = text; *p != '\0' && !c->failed; p++) {
+		if (*p == '\\' && p[1] != '\0') {
+			p++;
+			literal[len++] = *p == 't' ? '\t' : *p == 'n' ? '\n' : *p;
+		} else if (*p == '%' && p[1] == 'l') {
+			p++;
+			literal[len++] = '-';
+		} else if (*p == '%') {
+			if (len > 0)
+				add_text(c, STEP_LITERAL, 0, literal, len);
+			len = 0;
+			p = compile_directive(c, p + 1);
+		} else
+			literal[len++] = *p;
+	}
+	if (len > 0)
+		add_text(c, STEP_LITERAL, 0, literal, len);
+	free(literal);
+	if (c->format->n_steps == 0)
+		fail(c, "the format is empty");
+}
+
+/* Stable, so that the matches of a tag are tried in the order of the table and the format. */
+static void
+order_by_tag(struct format *f)
+{
+	for (unsigned i = 1; i < f->n_matches; i++) {
+		struct match m = f->matches[i];
+		unsigned j = i;
+
+		for (; j > 0 && f->matches[j - 1].tag > m.tag; j--)
+			f->matches[j] = f->matches[j - 1];
+		f->matches[j] = m;
+	}
+	for (unsigned tag = 0, i = 0; tag <= 256; tag++) {
+		while (i < f->n_matches && f->matches[i].tag < tag)
+			i++;
+		f->of_tag[tag] = i;
+	}
+}
+
+struct format *
+format_compile(const char *text, char *why, size_t why_size)
+{
+	struct compiler c = { .why = why, .why_size = why_size };
+
+	c.format = calloc(1, sizeof *c.format);
+	if (c.format == NULL) {
+		fail(&c, "out of memory");
+		return (NULL);
+	}
+	c.format->n_slots = SLOT_FIRST_FREE;
+	compile(&c, text);
+	if (c.failed) {
+		format_free(c.format);
+		return (NULL);
+	}
+	order_by_tag(c.format);
+	return (c.format);
+}
+
+void
+format_free(struct format *f)
+{
+	if (f == NULL)
+		return;
+	for (unsigned i = 0; i < f->n_steps; i++)
+		free((char *)(uintptr_t)f->steps[i].text);
+	for (unsigned i = 0; i < f->n_matches; i++)
+		free((char *)(uintptr_t)f->matches[i].key);
+	free(f->steps);
+	free(f->matches);
+	free(f);
+}

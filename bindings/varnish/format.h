@@ -1,0 +1,94 @@
+/*
+ * A format of varnishncsa(1), compiled once: which log records to look at, and which steps write the line.
+ *
+ * A value that a record gives is kept in a slot. Matches say how records fill slots; steps say how slots become text.
+ */
+#ifndef FORMAT_H
+#define FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The values that directives other than %{X}i, %{X}o, VCL_Log and VSL need. Those get slots from SLOT_FIRST_FREE on. */
+enum slot {
+	SLOT_REMOTE,
+	SLOT_METHOD,
+	SLOT_PATH,
+	SLOT_QUERY,
+	SLOT_PROTOCOL,
+	SLOT_HOST,
+	SLOT_BASIC_AUTH,
+	SLOT_STATUS,
+	SLOT_BYTES_IN,
+	SLOT_BYTES_BODY,
+	SLOT_BYTES_OUT,
+	SLOT_TIME_START,
+	SLOT_TIME_END,
+	SLOT_TIME_FIRST_BYTE,
+	SLOT_HITMISS,
+	SLOT_HANDLING,
+	SLOT_FIRST_FREE
+};
+
+#define FORMAT_SLOTS_MAX 256
+
+/* What of a record goes into the slot. */
+enum match_kind {
+	MATCH_LINE,	/* all of it, without the white space at both ends */
+	MATCH_FIELD,	/* its field `field`, from 1 */
+	MATCH_PATH,	/* what is before the question mark */
+	MATCH_QUERY,	/* the question mark and what is after it */
+	MATCH_BASIC,	/* the credentials of a Basic authorization */
+	MATCH_CALL,	/* VCL_call: hit or miss, and the handling */
+	MATCH_RETURN	/* VCL_return: whether it is piped */
+};
+
+struct match {
+	const char *key;	/* what the record must begin with; NULL: anything */
+	uint16_t key_len;
+	uint16_t slot;
+	uint8_t kind;
+	uint8_t tag;
+	uint8_t field;
+	bool last;		/* a later record overwrites an earlier one's value */
+	bool exact;		/* the key's case counts */
+};
+
+enum step_kind {
+	STEP_LITERAL,		/* text */
+	STEP_VALUE,		/* the slot, escaped, or text if no record filled it */
+	STEP_REQUEST_LINE,
+	STEP_USER,
+	STEP_VXID,
+	STEP_STRFTIME,		/* the start, text is strftime's format */
+	STEP_SECONDS,		/* the start in units of `scale` to a second */
+	STEP_FRACTION,		/* the start's fraction of a second in those units, `digits` of them */
+	STEP_DURATION		/* from start to end in those units */
+};
+
+struct step {
+	const char *text;
+	uint32_t len;
+	uint32_t scale;
+	uint32_t cache;		/* of STEP_STRFTIME: names the text in the threads' caches */
+	uint16_t slot;
+	uint8_t kind;
+	uint8_t digits;
+};
+
+struct format {
+	struct match *matches;	/* ordered by tag */
+	struct step *steps;
+	unsigned n_matches;
+	unsigned n_steps;
+	unsigned n_slots;
+	bool needs_start;	/* a line without a start time is none */
+	uint16_t of_tag[257];	/* the matches of tag t are those from of_tag[t] to before of_tag[t + 1] */
+};
+
+/* NULL if the format cannot be had, with the reason in `why`. */
+struct format *format_compile(const char *text, char *why, size_t why_size);
+void format_free(struct format *);
+
+#endif

@@ -1,0 +1,193 @@
+/*
+ * One pass over the records: a tag that no directive asks for costs one look at a table. Each rule is varnishncsa's;
+ * where it says "first" or "last", a header that occurs twice is meant.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "cache/cache.h"
+
+#include "format.h"
+#include "number.h"
+#include "record.h"
+
+/* As in the C locale, whatever the process has. */
+static bool
+is_space(char c)
+{
+	return (c == ' ' || (c >= '\t' && c <= '\r'));
+}
+
+static void
+take_line(struct span *slot, const char *b, const char *e)
+{
+	while (b < e && is_space(*b))
+		b++;
+	while (e > b && is_space(e[-1]))
+		e--;
+	slot->begin = b;
+	slot->end = e;
+}
+
+static void
+take_field(struct span *slot, const char *b, const char *e, unsigned field)
+{
+	const char *start = b, *end = b;
+
+	for (unsigned n = 0; n < field; n++) {
+		while (b < e && is_space(*b))
+			b++;
+		start = b;
+		while (b < e && !is_space(*b))
+			b++;
+		end = b;
+	}
+	if (end > start) {
+		slot->begin = start;
+		slot->end = end;
+	}
+}
+
+static bool
+is_word(const char *b, const char *e, const char *word)
+{
+	size_t len = strlen(word);
+
+	return ((size_t)(e - b) == len && strncasecmp(b, word, len) == 0);
+}
+
+static void
+take_constant(struct span *slot, const char *text)
+{
+	slot->begin = text;
+	slot->end = text + strlen(text);
+}
+
+static void
+take_handling(struct span *slots, const char *hitmiss, const char *handling)
+{
+	take_constant(&slots[SLOT_HITMISS], hitmiss);
+	take_constant(&slots[SLOT_HANDLING], handling);
+}
+
+static void
+take_call(struct span *slots, const char *b, const char *e)
+{
+	if (is_word(b, e, "recv"))
+		take_handling(slots, "-", "-");
+	else if (is_word(b, e, "hit"))
+		take_handling(slots, "hit", "hit");
+	else if (is_word(b, e, "miss"))
+		take_handling(slots, "miss", "miss");
+	else if (is_word(b, e, "pass"))
+		take_handling(slots, "miss", "pass");
+	else if (is_word(b, e, "synth"))
+		take_handling(slots, "miss", "synth");
+}
+
+/* Past the key and the spaces behind it; NULL if the record does not begin with it. */
+static const char *
+after_key(const char *b, const char *e, const char *key, size_t len, bool exact)
+{
+	if ((size_t)(e - b) < len || b[len - 1] != key[len - 1])
+		return (NULL);
+	if (exact ? memcmp(b, key, len) != 0 : strncasecmp(b, key, len) != 0)
+		return (NULL);
+	for (b += len; b < e && *b == ' '; b++)
+		continue;
+	return (b);
+}
+
+static void
+apply(const struct match *m, const char *b, const char *e, struct span *slots)
+{
+	struct span *slot = &slots[m->slot];
+	const char *question;
+
+	if (slot->begin != NULL && !m->last && m->kind < MATCH_CALL)
+		return;
+	if (m->key != NULL) {
+		b = after_key(b, e, m->key, m->key_len, m->exact);
+		if (b == NULL)
+			return;
+	}
+	switch (m->kind) {
+	case MATCH_LINE:
+		take_line(slot, b, e);
+		break;
+	case MATCH_FIELD:
+		take_field(slot, b, e, m->field);
+		break;
+	case MATCH_PATH:
+		question = memchr(b, '?', e - b);
+		take_line(slot, b, question == NULL ? e : question);
+		break;
+	case MATCH_QUERY:
+		question = memchr(b, '?', e - b);
+		take_line(slot, question == NULL ? e : question, e);
+		break;
+	case MATCH_BASIC:
+		b = after_key(b, e, "basic ", 6, false);
+		if (b != NULL)
+			take_line(slot, b, e);
+		break;
+	case MATCH_CALL:
+		take_call(slots, b, e);
+		break;
+	case MATCH_RETURN:
+		if (is_word(b, e, "pipe"))
+			take_handling(slots, "miss", "pipe");
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct span *slots)
+{
+	while (e > b && e[-1] == '\0')
+		e--;
+	for (unsigned i = f->of_tag[tag]; i < f->of_tag[tag + 1]; i++)
+		apply(&f->matches[i], b, e, slots);
+}
+
+/* varnishd logs the account of bytes and the end of the transaction when the request's task is over. */
+static void
+read_late(const struct format *f, const struct req *req, struct late_records *late, struct span *slots)
+{
+	const struct acct_req *a = &req->acct;
+	char *p = late->acct;
+
+	if (f->of_tag[SLT_ReqAcct] != f->of_tag[SLT_ReqAcct + 1] && !(req->res_mode & RES_PIPE)) {
+		const uint64_t account[6] = { a->req_hdrbytes, a->req_bodybytes, a->req_hdrbytes + a->req_bodybytes,
+		    a->resp_hdrbytes, a->resp_bodybytes, a->resp_hdrbytes + a->resp_bodybytes };
+
+		for (unsigned i = 0; i < 6; i++) {
+			if (i > 0)
+				*p++ = ' ';
+			p = number_write(p, account[i]);
+		}
+		read_one(f, SLT_ReqAcct, late->acct, p, slots);
+	}
+	read_one(f, SLT_End, "", "", slots);
+}
+
+bool
+records_read(const struct format *f, const struct req *req, struct late_records *late, struct span *slots)
+{
+	const struct vsl_log *log = req->vsl;
+	const uint32_t *record = log->wlb;
+
+	if (record == log->wlp || VSL_TAG(record) != SLT_Begin || record[1] != log->wid)
+		return (false);
+	memset(slots, 0, f->n_slots * sizeof *slots);
+	for (; record < log->wlp; record = VSL_NEXT(record)) {
+		unsigned tag = VSL_TAG(record);
+
+		if (f->of_tag[tag] != f->of_tag[tag + 1] && record[1] == log->wid)
+			read_one(f, tag, VSL_CDATA(record), VSL_CDATA(record) + VSL_LEN(record), slots);
+	}
+	read_late(f, req, late, slots);
+	return (true);
+}

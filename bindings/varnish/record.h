@@ -1,0 +1,27 @@
+/* The log records of one client request, as its transaction's buffer holds them when the request has ended. */
+#ifndef RECORD_H
+#define RECORD_H
+
+#include <stdbool.h>
+
+struct format;
+struct req;
+
+/* What a slot was filled with; begin is NULL if nothing did. Points into the records, or at constant text. */
+struct span {
+	const char *begin;
+	const char *end;
+};
+
+/* Where the records that varnishd makes only after the request's end are made here. */
+struct late_records {
+	char acct[6 * 21];
+};
+
+/*
+ * Fills the format's slots. False if the buffer no longer begins where the transaction does: part of the records have
+ * gone to the log, and what they said is not known here.
+ */
+bool records_read(const struct format *, const struct req *, struct late_records *, struct span *slots);
+
+#endif

@@ -1,0 +1,281 @@
+/*
+ * The VCL surface: objects, and the line that is written when a request has ended.
+ *
+ * varnishd's own objects are read (the request's log buffer and account), so this needs the varnishd it was built for;
+ * "$ABI strict" has varnishd check that.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/cache.h"
+#include "VSC_tel.h"
+#include "vcc_if.h"
+
+#include "format.h"
+#include "line.h"
+#include "producers.h"
+#include "record.h"
+
+/* Room that is left to the request itself: a line must not be what overflows its workspace. */
+#define WORKSPACE_LEFT 1024
+
+struct vmod_tel_producer {
+	unsigned magic;
+#define VMOD_TEL_PRODUCER_MAGIC 0x7e1a0001
+	struct producer *producer;
+};
+
+struct vmod_tel_access_log {
+	unsigned magic;
+#define VMOD_TEL_ACCESS_LOG_MAGIC 0x7e1a0002
+	struct producer *producer;
+	struct format *format;
+	bool esi;
+};
+
+/* The line that a request has been asked for. */
+struct pending {
+	unsigned magic;
+#define PENDING_MAGIC 0x7e1a0003
+	const struct vmod_tel_access_log *log;
+	size_t client_len;	/* 0: taken back */
+	char client[];
+};
+
+static struct producer *
+acquire(VRT_CTX, const char *object, const char *path)
+{
+	char why[512];
+	struct producer *p;
+
+	if (path == NULL || *path == '\0') {
+		VRT_fail(ctx, "tel: %s: the configuration file has no name", object);
+		return (NULL);
+	}
+	p = producer_acquire(path, why, sizeof why);
+	if (p == NULL)
+		VRT_fail(ctx, "tel: %s: %s: %s", object, path, why);
+	return (p);
+}
+
+VCL_VOID
+vmod_producer__init(VRT_CTX, struct vmod_tel_producer **object, const char *name, VCL_STRING path)
+{
+	struct producer *p = acquire(ctx, name, path);
+
+	if (p == NULL)
+		return;
+	ALLOC_OBJ(*object, VMOD_TEL_PRODUCER_MAGIC);
+	AN(*object);
+	(*object)->producer = p;
+}
+
+VCL_VOID
+vmod_producer__fini(struct vmod_tel_producer **object)
+{
+	struct vmod_tel_producer *o;
+
+	TAKE_OBJ_NOTNULL(o, object, VMOD_TEL_PRODUCER_MAGIC);
+	producer_release(o->producer);
+	FREE_OBJ(o);
+}
+
+VCL_VOID
+vmod_producer_submit(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING line)
+{
+	(void)ctx;
+	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
+	if (line == NULL)
+		line = "";
+	(void)tel_submit(o->producer->tel, line, strlen(line));
+}
+
+VCL_VOID
+vmod_producer_submit_for(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING client, VCL_STRING text)
+{
+	(void)ctx;
+	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
+	if (client == NULL)
+		client = "";
+	if (text == NULL)
+		text = "";
+	(void)tel_submit_for(o->producer->tel, client, strlen(client), text, strlen(text));
+}
+
+VCL_BOOL
+vmod_producer_wants(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING client)
+{
+	(void)ctx;
+	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
+	return (client != NULL && tel_wants(o->producer->tel, client, strlen(client)) == 1);
+}
+
+VCL_VOID
+vmod_producer_reload(VRT_CTX, struct vmod_tel_producer *o)
+{
+	char why[512];
+
+	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
+	if (tel_reload_clients(o->producer->tel, NULL, why, sizeof why) == TEL_OK)
+		return;
+	if (ctx->vsl != NULL)
+		VSLb(ctx->vsl, SLT_Error, "tel: reload: %s", why);
+	else
+		VSL(SLT_Error, 0, "tel: reload: %s", why);
+}
+
+VCL_INT
+vmod_producer_stat(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING name)
+{
+	(void)ctx;
+	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
+	return (name == NULL ? -1 : producer_counter(o->producer, name));
+}
+
+VCL_VOID
+vmod_access_log__init(VRT_CTX, struct vmod_tel_access_log **object, const char *name, VCL_STRING path,
+    VCL_STRING text, VCL_BOOL esi)
+{
+	char why[512];
+	struct format *format = format_compile(text == NULL ? "" : text, why, sizeof why);
+	struct producer *p;
+
+	if (format == NULL) {
+		VRT_fail(ctx, "tel: %s: %s", name, why);
+		return;
+	}
+	p = acquire(ctx, name, path);
+	if (p == NULL) {
+		format_free(format);
+		return;
+	}
+	ALLOC_OBJ(*object, VMOD_TEL_ACCESS_LOG_MAGIC);
+	AN(*object);
+	(*object)->producer = p;
+	(*object)->format = format;
+	(*object)->esi = esi;
+}
+
+VCL_VOID
+vmod_access_log__fini(struct vmod_tel_access_log **object)
+{
+	struct vmod_tel_access_log *o;
+
+	TAKE_OBJ_NOTNULL(o, object, VMOD_TEL_ACCESS_LOG_MAGIC);
+	producer_release(o->producer);
+	format_free(o->format);
+	FREE_OBJ(o);
+}
+
+/* The line goes from the request's workspace, which nobody needs any more, into the queue. */
+static void
+write_line(const struct pending *p, struct req *req)
+{
+	const struct vmod_tel_access_log *o = p->log;
+	struct span slots[FORMAT_SLOTS_MAX];
+	struct late_records late;
+	struct writer w;
+	unsigned room;
+	char *line;
+
+	if (!records_read(o->format, req, &late, slots)) {
+		COUNT(o->producer, log_lost_records);
+		return;
+	}
+	room = WS_ReserveAll(req->ws);
+	if (room == 0) {
+		WS_Release(req->ws, 0);
+		COUNT(o->producer, log_lost_workspace);
+		return;
+	}
+	line = WS_Reservation(req->ws);
+	w = (struct writer){ .p = line, .end = line + room };
+	if (!line_write(o->format, slots, VXID(req->vsl->wid), &w))
+		COUNT(o->producer, log_lost_records);
+	else if (w.full)
+		COUNT(o->producer, log_lost_workspace);
+	else if (tel_submit_for(o->producer->tel, p->client, p->client_len, line, (size_t)(w.p - line)) == TEL_OK)
+		COUNT(o->producer, log_lines);
+	else
+		COUNT(o->producer, log_refused);
+	WS_Release(req->ws, 0);
+}
+
+/*
+ * The task's end, or a rollback in the midst of it. While a request is worked on, its worker lends the request's log to
+ * whoever has something to say; at the end it no longer does.
+ */
+static void v_matchproto_(vmod_priv_fini_f)
+pending_fini(VRT_CTX, void *priv)
+{
+	const struct pending *p;
+
+	CAST_OBJ_NOTNULL(p, priv, PENDING_MAGIC);
+	CHECK_OBJ_NOTNULL(ctx->req, REQ_MAGIC);
+	if (p->client_len == 0)
+		return;
+	if (ctx->req->wrk->vsl == NULL)
+		write_line(p, ctx->req);
+	else
+		COUNT(p->log->producer, log_rolled_back);
+}
+
+static const struct vmod_priv_methods pending_methods[1] = {{
+	.magic = VMOD_PRIV_METHODS_MAGIC,
+	.type = "tel_pending",
+	.fini = pending_fini,
+}};
+
+/*
+ * Asked first, as an allocation that fails marks the workspace, and varnishd answers such a request with an error. The
+ * generated code of a PRIV_TASK argument would fail the request, too: hence VRT_priv_task here.
+ */
+static bool
+has_workspace(struct ws *ws, size_t bytes)
+{
+	unsigned room = WS_ReserveAll(ws);
+
+	WS_Release(ws, 0);
+	return (room >= bytes + WORKSPACE_LEFT);
+}
+
+VCL_VOID
+vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
+{
+	size_t len = client == NULL ? 0 : strlen(client);
+	struct vmod_priv *task;
+	struct pending *p;
+
+	CHECK_OBJ_NOTNULL(o, VMOD_TEL_ACCESS_LOG_MAGIC);
+	if (ctx->req == NULL || (ctx->req->esi_level > 0 && !o->esi))
+		return;
+	task = VRT_priv_task_get(ctx, o);
+	p = task == NULL ? NULL : task->priv;
+	if (len == 0 || !tel_wants(o->producer->tel, client, len)) {
+		if (p != NULL)
+			p->client_len = 0;
+		return;
+	}
+	if (p != NULL && p->client_len == len && memcmp(p->client, client, len) == 0)
+		return;
+	/* varnishd's own part of a task's private data is smaller than what is added for it here. */
+	if (!has_workspace(ctx->ws, sizeof *p + len + 128)) {
+		COUNT(o->producer, log_lost_workspace);
+		if (p != NULL)
+			p->client_len = 0;
+		return;
+	}
+	if (task == NULL)
+		task = VRT_priv_task(ctx, o);
+	p = WS_Alloc(ctx->ws, (unsigned)(sizeof *p + len));
+	if (task == NULL || p == NULL) {
+		COUNT(o->producer, log_lost_workspace);
+		return;
+	}
+	INIT_OBJ(p, PENDING_MAGIC);
+	p->log = o;
+	p->client_len = len;
+	memcpy(p->client, client, len);
+	task->priv = p;
+	task->methods = pending_methods;
+}

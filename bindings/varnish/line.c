@@ -25,8 +25,8 @@ read_digits(const char *b, const char *e, uint64_t *n)
 }
 
 /*
- * Seconds with six decimals are two integers below 2^53 and a division, rounded as strtod rounds. A stamp of another
- * shape is one that was cut.
+ * Up to ten digits of seconds and six decimals are, as microseconds, an integer below 2^53: one division rounds as strtod
+ * does. A stamp of another shape is one that was cut.
  */
 static double
 read_stamp(const struct span *s)
@@ -37,9 +37,8 @@ read_stamp(const struct span *s)
 
 	if (s->begin == NULL)
 		return (NAN);
-	if (s->end - s->begin > 7 && s->end - s->begin < 17 && s->end[-7] == '.' &&
-	    read_digits(s->begin, s->end - 7, &seconds) && read_digits(s->end - 6, s->end, &micros) &&
-	    seconds < 9000000000U)
+	if (s->end - s->begin > 7 && s->end - s->begin < 18 && s->end[-7] == '.' &&
+	    read_digits(s->begin, s->end - 7, &seconds) && read_digits(s->end - 6, s->end, &micros))
 		return ((double)(seconds * 1000000 + micros) / 1e6);
 	/* The text ends in white space or NUL. */
 	d = strtod(s->begin, &end);

@@ -143,7 +143,7 @@ apply(const struct match *m, const char *b, const char *e, struct span *slots)
 	}
 }
 
-static void
+static inline void
 read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct span *slots)
 {
 	while (e > b && e[-1] == '\0')

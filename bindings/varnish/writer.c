@@ -30,12 +30,28 @@ write_escape(struct writer *w, unsigned char c)
 	write_text(w, text, 2);
 }
 
+/* Eight bytes at once: whether all are plain. The sign of a byte of the sum tells; a byte above 0x7f has it already. */
+static inline bool
+are_plain(const char *b)
+{
+	const uint64_t ones = ~0ULL / 255, signs = ones * 0x80;
+	uint64_t v, quote, backslash;
+
+	memcpy(&v, b, sizeof v);
+	quote = v ^ ones * '"';
+	backslash = v ^ ones * '\\';
+	/* A byte is 0 or below 0x20 where subtracting borrows; above 0x7e where adding one carries into the sign. */
+	return ((((v - ones * 0x20) | (v + ones) | v | (quote - ones) | (backslash - ones)) & signs) == 0);
+}
+
 void
 write_escaped(struct writer *w, const char *b, const char *e)
 {
 	while (b < e) {
 		const char *plain = b;
 
+		while (e - b >= 8 && are_plain(b))
+			b += 8;
 		while (b < e && is_plain((unsigned char)*b))
 			b++;
 		write_text(w, plain, (size_t)(b - plain));

@@ -148,21 +148,23 @@ class _Answer(socketserver.StreamRequestHandler):
 class Varnish:
     """A varnishd with its management in the foreground; the child is what matters here."""
 
-    def __init__(self, vcl, parameters=(), environment=None, start=True, arguments=()):
+    def __init__(self, vcl, parameters=()):
         self.home = folder("vd")
         self.port = free_port()
         self.log = open(self.home / "varnishd.log", "w+b")
         first = write(self.home / "first.vcl", vcl)
+        environment = dict(os.environ)
+        if "TEL_PRELOAD" in environment:
+            environment["LD_PRELOAD"] = environment["TEL_PRELOAD"]
         command = ["varnishd", "-F", "-n", str(self.home / "work"), "-a", f"127.0.0.1:{self.port}", "-f", str(first),
                    "-s", "malloc,64m", "-p", "vsl_space=256m", "-p", "thread_pool_min=10"]
         for parameter in parameters:
             command += ["-p", parameter]
-        self.process = subprocess.Popen(command + list(arguments), stdout=self.log, stderr=subprocess.STDOUT,
-                                        stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
-        if start:
-            wait_for(lambda: self.process.poll() is not None or self.answers(), "varnishd answers")
-            if self.process.poll() is not None:
-                raise AssertionError(f"varnishd ended: {self.said()}")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT,
+                                        stdin=subprocess.DEVNULL, env=environment)
+        wait_for(lambda: self.process.poll() is not None or self.answers(), "varnishd answers")
+        if self.process.poll() is not None:
+            raise AssertionError(f"varnishd ended: {self.stop()}")
 
     def answers(self):
         try:

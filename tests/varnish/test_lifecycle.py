@@ -1,0 +1,277 @@
+"""Loads, discards, restarts and ends of varnishd: nothing is lost, left behind or started where it has no business."""
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import servers
+
+VCL = """
+vcl 4.1;
+import tel from "%(vmod)s";
+backend default none;
+sub vcl_init { new a = tel.access_log("%(config)s", {"%(tag)s %%m %%U %%{X}i"}); }
+sub vcl_recv { a.log("%(client)s"); return (synth(200)); }
+"""
+EMPTY = "vcl 4.1; backend default none; sub vcl_recv { return (synth(200)); }"
+
+
+def vcl(config, client="c83", tag="x"):
+    return VCL % {"vmod": servers.VMOD, "config": config, "client": client, "tag": tag}
+
+
+class Load:
+    """Requests from some connections until it is stopped; each must be answered with 200."""
+
+    def __init__(self, port, connections=4, pause=0.002):
+        self.port, self.pause = port, pause
+        self.answered = itertools.count()
+        self.failures = []
+        self.ending = False
+        self.threads = [threading.Thread(target=self.run) for _ in range(connections)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        with socket.create_connection(("127.0.0.1", self.port), 30) as s, s.makefile("rb") as answers:
+            while not self.ending:
+                s.sendall(b"GET /load HTTP/1.1\r\nHost: h\r\n\r\n")
+                status = answers.readline()
+                length = 0
+                while (line := answers.readline()).strip():
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                answers.read(length)
+                if b" 200 " not in status:
+                    self.failures.append(status)
+                    return
+                next(self.answered)
+                time.sleep(self.pause)
+
+    def stop(self):
+        self.ending = True
+        for thread in self.threads:
+            thread.join()
+        return next(self.answered)
+
+
+class Process:
+    """What a process holds."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def threads(self):
+        """Those of libtel and of the module; varnishd's pools come and go as they like."""
+        names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{self.pid}/task").iterdir()]
+        return sorted(name for name in names if not name.startswith("cache-") or name == "cache-main")
+
+    def files(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def memory(self):
+        """Private and shared-dirty kilobytes, without the log's and the counters' files."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0])
+
+
+class Lifecycle(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = servers.Kafka()
+        cls.addClassCleanup(cls.kafka.stop)
+        cls.topics = itertools.count(1)
+
+    def setUp(self):
+        self.home = servers.folder("conf")
+        self.topic = f"life{next(self.topics)}"
+        self.kafka.topics(self.topic)
+        servers.write(self.home / "clients.json", json.dumps({"clients": [{"id": "c83", "topic": self.topic}]}))
+        self.config = self.configure()
+
+    def configure(self, name="tel.json", linger=200, bootstrap=None, **more):
+        return servers.write(self.home / name, json.dumps({
+            "kafka": {"bootstrap.servers": bootstrap or self.kafka.bootstrap, "linger.ms": linger, "broker.address.family": "v4"},
+            "clients.file": str(self.home / "clients.json"), **more}))
+
+    def start(self, text, **more):
+        varnish = servers.Varnish(text, **more)
+        self.addCleanup(varnish.stop)
+        return varnish
+
+    def test_loads_and_discards_under_load(self):
+        varnish = self.start(vcl(self.config))
+        process = Process(varnish.child())
+        load = Load(varnish.port)
+        seen = []
+        for n in range(60):
+            varnish.load(f"v{n}", vcl(self.config, tag=f"v{n}"))
+            varnish.cli("vcl.use", f"v{n}")
+            varnish.cli("vcl.discard", f"v{n - 1}" if n else "boot")
+            # varnishd itself settles in the first few.
+            if n in (9, 59):
+                time.sleep(2)
+                seen.append((process.threads(), process.files(), process.memory()))
+        answered = load.stop()
+        self.assertEqual(load.failures, [])
+        before, after = seen
+        print(f"50 loads and discards, {answered} requests: {before[1]} to {after[1]} files, {before[2]} to {after[2]} kB, "
+              f"{len(before[0])} to {len(after[0])} threads of libtel and varnishd's own")
+        self.assertEqual(before[0], after[0])
+        self.assertLessEqual(after[1], before[1] + 2)
+        self.assertLess(after[2] - before[2], 1024)
+        servers.wait_for(lambda: varnish.counters()["TEL.tel.delivered"] == answered, f"{answered} lines delivered")
+        self.assertEqual(varnish.counters()["TEL.tel.log_lines"], answered)
+        self.assertEqual(self.kafka.end(self.topic), answered)
+
+    def test_last_vcl_gone_is_producer_gone(self):
+        # Idle workers keep the VCL of their last request otherwise.
+        varnish = self.start(EMPTY, parameters=["debug=+vclrel"])
+        process = Process(varnish.child())
+        varnish.get()
+        sent = 0
+        for n in range(6):
+            varnish.load(f"v{n}", vcl(self.configure(linger=5000)))
+            varnish.cli("vcl.use", f"v{n}")
+            for _ in range(5):
+                varnish.get()
+                sent += 1
+            varnish.cli("vcl.use", "boot")
+            start = time.monotonic()
+            varnish.cli("vcl.discard", f"v{n}")
+            self.assertLess(time.monotonic() - start, 1.5)
+            servers.wait_for(lambda: self.kafka_threads(process) == [], "libtel's threads are gone")
+            if n == 2:
+                before = process.files(), process.memory()
+        self.assertEqual(self.kafka.end(self.topic), sent)
+        self.assertEqual(varnish.counters(), {})
+        time.sleep(2)
+        print(f"producers made and freed: {before[0]} to {process.files()} files, {before[1]} to {process.memory()} kB")
+        self.assertLessEqual(process.files(), before[0] + 1)
+        self.assertLess(process.memory() - before[1], 1024)
+
+    @staticmethod
+    def kafka_threads(process):
+        return [name for name in process.threads() if name.startswith(("tel", "rdk"))]
+
+    def test_discard_does_not_wait_for_kafka(self):
+        varnish = self.start(EMPTY, parameters=["debug=+vclrel"])
+        config = self.configure(bootstrap="127.0.0.1:1")
+        varnish.load("down", vcl(config))
+        varnish.cli("vcl.use", "down")
+        varnish.get()
+        varnish.cli("vcl.use", "boot")
+        start = time.monotonic()
+        varnish.cli("vcl.discard", "down")
+        self.assertLess(time.monotonic() - start, 1.5)
+        # The worker's end does not wait for the half minute that the lines still have.
+        start = time.monotonic()
+        varnish.cli("stop")
+        self.assertLess(time.monotonic() - start, 8)
+
+    def test_end_of_the_worker_flushes(self):
+        varnish = self.start(vcl(self.configure(linger=60000)))
+        for _ in range(50):
+            varnish.get()
+        self.assertEqual(self.kafka.end(self.topic), 0)
+        varnish.cli("stop")
+        self.assertEqual(self.kafka.end(self.topic), 50)
+        # And again, with the manager's own end.
+        varnish.cli("start")
+        servers.wait_for(varnish.answers, "varnishd answers")
+        for _ in range(50):
+            varnish.get()
+        varnish.process.send_signal(signal.SIGTERM)
+        varnish.process.wait(30)
+        self.assertEqual(self.kafka.end(self.topic), 100)
+
+    def test_restarted_worker_goes_on(self):
+        varnish = self.start(vcl(self.config))
+        varnish.get()
+        servers.wait_for(lambda: varnish.counters().get("TEL.tel.delivered") == 1, "a line delivered")
+        killed = varnish.child()
+        os.kill(killed, signal.SIGKILL)
+        servers.wait_for(lambda: varnish.child() not in (0, killed) and "running" in varnish.cli("status"), "a new worker")
+        varnish.get()
+        servers.wait_for(lambda: self.kafka.end(self.topic) == 2, "the line after the restart delivered")
+
+    def test_compile_only_starts_nothing(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(1)
+            config = self.configure(bootstrap="127.0.0.1:%d" % listener.getsockname()[1])
+            text = servers.write(self.home / "c.vcl", vcl(config))
+            done = subprocess.run(["varnishd", "-C", "-n", str(self.home / "work"), "-f", str(text)], capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with self.assertRaises(TimeoutError):
+                listener.accept()
+            # Nor does it look at the file.
+            servers.write(text, vcl("/nonexistent.json"))
+            done = subprocess.run(["varnishd", "-C", "-n", str(self.home / "work"), "-f", str(text)], capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_never_in_the_way(self):
+        # Nobody answers behind the one port, nobody listens at the other.
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            for bootstrap in ("127.0.0.1:%d" % silent.getsockname()[1], "127.0.0.1:1"):
+                config = self.configure(f"{bootstrap[-4:]}.json", bootstrap=bootstrap, **{"queue.bytes": 65536, "batches.bytes": 1048576})
+                varnish = self.start(vcl(config))
+                name = f"TEL.{bootstrap[-4:]}."
+                load = Load(varnish.port, pause=0)
+                servers.wait_for(lambda: varnish.counters()[name + "log_refused"] > 100, "the queue is full", 60)
+                answered = load.stop()
+                self.assertEqual(load.failures, [])
+                counters = varnish.counters()
+                self.assertEqual(counters[name + "log_lines"] + counters[name + "log_refused"], answered)
+                varnish.cli("stop")
+
+    def test_client_cannot_be_forged(self):
+        attacker, victim = self.topic + ".attacker", self.topic + ".victim"
+        self.kafka.topics(attacker, victim)
+        servers.write_clients(self.home / "clients.json", [attacker, victim])
+        varnish = self.start("""
+            vcl 4.1;
+            import tel from "%s";
+            import std;
+            backend default none;
+            sub vcl_init {
+                new a = tel.access_log("%s", "%%U%%q %%{X}i %%u %%m %%{VCL_Log:client}x\\\\n%s forged");
+                new p = tel.producer("%s");
+            }
+            sub vcl_recv {
+                a.log("%s");
+                std.log("client:" + req.http.X);
+                p.submit_for("%s", req.url + req.http.X);
+                return (synth(200));
+            }
+            """ % (servers.VMOD, self.config, victim, self.config, attacker, attacker))
+        hostile = [victim, f"{victim} GET / 200", f"\\n{victim} x", f"%0a{victim}%20x", f"\t{victim}\t", f'"\\n{victim} "', f"\x85{victim}\xa0x"]
+        for text in hostile:
+            self.assertIn(b"200", varnish.get(f"/{text}?{text}".replace(" ", "+").replace("\t", ""), f"X: {text}\r\nAuthorization: Basic {text}\r\n"))
+        # Raw line ends are other headers to varnishd, or no request at all.
+        varnish.get("/", f"X: a\r\n{victim}: b\r\n")
+        varnish.get("/", f"X: a\n{victim} b: c\r\n")
+        varnish.get(f"/a\n{victim} x")
+        servers.wait_for(lambda: varnish.counters()["TEL.tel.in_flight"] == 0 and varnish.counters()["TEL.tel.delivered"] > 14, "all delivered")
+        values = self.kafka.read(attacker)
+        self.assertGreaterEqual(len(values), 2 * len(hostile))
+        self.assertEqual(len(values), varnish.counters()["TEL.tel.submitted"])
+        self.assertEqual(self.kafka.end(victim), 0)
+
+    def test_file_that_the_worker_may_not_read(self):
+        if os.geteuid() != 0:
+            self.skipTest("varnishd changes its user only as root")
+        varnish = self.start(EMPTY)
+        self.config.chmod(0o600)
+        said = varnish.load("secret", vcl(self.config), check=False)
+        self.assertIn("tel.json: Permission denied", said)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -152,25 +152,35 @@ read_one(const struct format *f, unsigned tag, const char *b, const char *e, str
 		apply(&f->matches[i], b, e, slots);
 }
 
-/* varnishd logs the account of bytes and the end of the transaction when the request's task is over. */
-static void
-read_late(const struct format *f, const struct req *req, struct late_records *late, struct span *slots)
+static const char *
+write_account(char *p, const uint64_t account[6])
 {
-	const struct acct_req *a = &req->acct;
-	char *p = late->acct;
-
-	if (f->of_tag[SLT_ReqAcct] != f->of_tag[SLT_ReqAcct + 1] && !(req->res_mode & RES_PIPE)) {
-		const uint64_t account[6] = { a->req_hdrbytes, a->req_bodybytes, a->req_hdrbytes + a->req_bodybytes,
-		    a->resp_hdrbytes, a->resp_bodybytes, a->resp_hdrbytes + a->resp_bodybytes };
-
-		for (unsigned i = 0; i < 6; i++) {
-			if (i > 0)
-				*p++ = ' ';
-			p = number_write(p, account[i]);
-		}
-		read_one(f, SLT_ReqAcct, late->acct, p, slots);
+	for (unsigned i = 0; i < 6; i++) {
+		if (i > 0)
+			*p++ = ' ';
+		p = number_write(p, account[i]);
 	}
-	read_one(f, SLT_End, "", "", slots);
+	return (p);
+}
+
+/* Most formats want one number of the account, or two: no need to write six and look for them. */
+static void
+read_account(const struct format *f, const struct acct_req *a, struct late_records *late, struct span *slots)
+{
+	const uint64_t account[6] = { a->req_hdrbytes, a->req_bodybytes, a->req_hdrbytes + a->req_bodybytes,
+	    a->resp_hdrbytes, a->resp_bodybytes, a->resp_hdrbytes + a->resp_bodybytes };
+
+	for (unsigned i = f->of_tag[SLT_ReqAcct]; i < f->of_tag[SLT_ReqAcct + 1]; i++) {
+		const struct match *m = &f->matches[i];
+
+		if (m->kind == MATCH_FIELD && m->key == NULL && m->field <= 6) {
+			char *number = late->number[m->field - 1];
+
+			slots[m->slot].begin = number;
+			slots[m->slot].end = number_write(number, account[m->field - 1]);
+		} else
+			apply(m, late->account, write_account(late->account, account), slots);
+	}
 }
 
 bool
@@ -188,6 +198,9 @@ records_read(const struct format *f, const struct req *req, struct late_records 
 		if (f->of_tag[tag] != f->of_tag[tag + 1] && record[1] == log->wid)
 			read_one(f, tag, VSL_CDATA(record), VSL_CDATA(record) + VSL_LEN(record), slots);
 	}
-	read_late(f, req, late, slots);
+	/* varnishd logs these two when the request's task is over. */
+	if (!(req->res_mode & RES_PIPE))
+		read_account(f, &req->acct, late, slots);
+	read_one(f, SLT_End, "", "", slots);
 	return (true);
 }

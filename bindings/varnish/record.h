@@ -15,7 +15,8 @@ struct span {
 
 /* Where the records that varnishd makes only after the request's end are made here. */
 struct late_records {
-	char acct[6 * 21];
+	char account[6 * 21];	/* all six numbers, as the record has them */
+	char number[6][20];	/* each alone */
 };
 
 /*

@@ -88,7 +88,7 @@ impl Worker {
     /// `TEL_ERR_IO` when the memory is not to be had.
     pub fn new(config: &Config, shared: Arc<Shared>, sink: Box<dyn Sink + Send>) -> Result<Worker> {
         // The part that a busy second needs is faulted in; the rest comes with an outage, and stays.
-        let pool = Pool::new(config.batches_bytes, config.batches_bytes / 4).map_err(|error| {
+        let pool = Pool::new(config.batches_bytes, config.batches_bytes / 8).map_err(|error| {
             Error::io(format_args!("batches.bytes: cannot map {} bytes", config.batches_bytes), &error)
         })?;
         let now = Instant::now();

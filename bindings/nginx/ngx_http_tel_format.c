@@ -1,0 +1,250 @@
+
+/*
+ * log_format's language. What nginx makes of a log_format is private to it and
+ * changes between its versions, so the arguments are compiled here again.
+ */
+
+
+#include "ngx_http_tel_line.h"
+
+
+static ngx_int_t ngx_http_tel_format_compile(ngx_conf_t *cf,
+    ngx_http_tel_format_t *format);
+static ngx_int_t ngx_http_tel_format_part(ngx_conf_t *cf,
+    ngx_http_tel_format_t *format, ngx_str_t *part, ngx_http_tel_op_t *escape);
+static ngx_int_t ngx_http_tel_format_variable(ngx_conf_t *cf,
+    ngx_http_tel_format_t *format, ngx_str_t *name, ngx_http_tel_op_t *escape);
+
+
+static ngx_str_t  ngx_http_tel_combined = ngx_string("combined");
+
+static ngx_str_t  ngx_http_tel_combined_format =
+    ngx_string("$remote_addr - $remote_user [$time_local] "
+               "\"$request\" $status $body_bytes_sent "
+               "\"$http_referer\" \"$http_user_agent\"");
+
+
+ngx_http_tel_format_t *
+ngx_http_tel_format_add(ngx_conf_t *cf, ngx_array_t *formats, ngx_str_t *name,
+    ngx_str_t *args, ngx_uint_t n)
+{
+    ngx_str_t              *copies;
+    ngx_http_tel_format_t  *format, **slot;
+
+    format = ngx_pcalloc(cf->pool, sizeof(ngx_http_tel_format_t));
+    if (format == NULL) {
+        return NULL;
+    }
+
+    format->name = *name;
+
+    if (ngx_array_init(&format->args, cf->pool, n, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    copies = ngx_array_push_n(&format->args, n);
+    slot = ngx_array_push(formats);
+
+    if (copies == NULL || slot == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(copies, args, n * sizeof(ngx_str_t));
+    *slot = format;
+
+    return format;
+}
+
+
+ngx_http_tel_format_t *
+ngx_http_tel_format_find(ngx_conf_t *cf, ngx_array_t *formats, ngx_str_t *name)
+{
+    ngx_uint_t               i;
+    ngx_http_tel_format_t   *format, **known;
+
+    format = NULL;
+    known = formats->elts;
+
+    for (i = 0; i < formats->nelts; i++) {
+        /* access_log finds formats without regard to case */
+        if (known[i]->name.len == name->len
+            && ngx_strncasecmp(known[i]->name.data, name->data, name->len)
+               == 0)
+        {
+            format = known[i];
+            break;
+        }
+    }
+
+    if (format == NULL
+        && name->len == ngx_http_tel_combined.len
+        && ngx_strncasecmp(name->data, ngx_http_tel_combined.data, name->len)
+           == 0)
+    {
+        format = ngx_http_tel_format_add(cf, formats, &ngx_http_tel_combined,
+                                         &ngx_http_tel_combined_format, 1);
+        if (format == NULL) {
+            return NULL;
+        }
+    }
+
+    if (format == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown log format \"%V\"", name);
+        return NULL;
+    }
+
+    if (format->ops == NULL
+        && ngx_http_tel_format_compile(cf, format) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return format;
+}
+
+
+static ngx_int_t
+ngx_http_tel_format_compile(ngx_conf_t *cf, ngx_http_tel_format_t *format)
+{
+    ngx_str_t          *arg;
+    ngx_uint_t          i;
+    ngx_http_tel_op_t  *escape;
+
+    format->ops = ngx_array_create(cf->pool, 16, sizeof(ngx_http_tel_op_t));
+    format->flushes = ngx_array_create(cf->pool, 8, sizeof(ngx_int_t));
+
+    if (format->ops == NULL || format->flushes == NULL) {
+        return NGX_ERROR;
+    }
+
+    arg = format->args.elts;
+    escape = ngx_http_tel_op_escape((u_char *) "default");
+    i = 0;
+
+    if (format->args.nelts && ngx_strncmp(arg[0].data, "escape=", 7) == 0) {
+
+        escape = ngx_http_tel_op_escape(arg[0].data + 7);
+
+        if (escape == NULL) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown \"%V\" in log format \"%V\"",
+                               &arg[0], &format->name);
+            return NGX_ERROR;
+        }
+
+        i++;
+    }
+
+    for ( /* void */ ; i < format->args.nelts; i++) {
+        if (ngx_http_tel_format_part(cf, format, &arg[i], escape) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tel_format_part(ngx_conf_t *cf, ngx_http_tel_format_t *format,
+    ngx_str_t *part, ngx_http_tel_op_t *escape)
+{
+    u_char             *p, *end, *text;
+    ngx_str_t           name;
+    ngx_uint_t          bracket;
+    ngx_http_tel_op_t  *op;
+
+    p = part->data;
+    end = p + part->len;
+
+    while (p < end) {
+
+        if (*p != '$') {
+            op = ngx_array_push(format->ops);
+            if (op == NULL) {
+                return NGX_ERROR;
+            }
+
+            text = p;
+
+            while (p < end && *p != '$') {
+                p++;
+            }
+
+            ngx_http_tel_op_text(op, text, p - text);
+            continue;
+        }
+
+        p++;
+        bracket = (p < end && *p == '{');
+        p += bracket;
+        name.data = p;
+
+        while (p < end
+               && ((*p >= 'A' && *p <= 'Z')
+                   || (*p >= 'a' && *p <= 'z')
+                   || (*p >= '0' && *p <= '9')
+                   || *p == '_'))
+        {
+            p++;
+        }
+
+        name.len = p - name.data;
+
+        if (name.len == 0 || (bracket && (p == end || *p != '}'))) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid variable in log format \"%V\"",
+                               &format->name);
+            return NGX_ERROR;
+        }
+
+        p += bracket;
+
+        if (ngx_http_tel_format_variable(cf, format, &name, escape) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tel_format_variable(ngx_conf_t *cf, ngx_http_tel_format_t *format,
+    ngx_str_t *name, ngx_http_tel_op_t *escape)
+{
+    ngx_int_t          *flush;
+    ngx_http_tel_op_t  *op, *own;
+
+    op = ngx_array_push(format->ops);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    own = ngx_http_tel_op_log(name);
+
+    if (own != NULL) {
+        *op = *own;
+        return NGX_OK;
+    }
+
+    *op = *escape;
+
+    op->index = ngx_http_get_variable_index(cf, name);
+    if (op->index == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    flush = ngx_array_push(format->flushes);
+    if (flush == NULL) {
+        return NGX_ERROR;
+    }
+
+    *flush = op->index;
+
+    return NGX_OK;
+}

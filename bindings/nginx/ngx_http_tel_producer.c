@@ -1,0 +1,236 @@
+
+/*
+ * A producer's life in a worker. It is made after the fork, for its threads
+ * would not survive one, and closed before the worker exits.
+ */
+
+
+#include "ngx_http_tel_module.h"
+
+
+/* Failing costs a worker's time: one try in so many seconds. */
+#define NGX_HTTP_TEL_RETRY       30
+
+/*
+ * On TERM nginx kills a worker after 1.5 s; on QUIT, which is a reload too,
+ * it waits. A TERM that comes while it waits is noticed between the turns.
+ */
+#define NGX_HTTP_TEL_TERMINATE   1000
+#define NGX_HTTP_TEL_QUIT        10000
+#define NGX_HTTP_TEL_TURN        50
+
+/* A file longer than that is no configuration. */
+#define NGX_HTTP_TEL_CONFIG      (1024 * 1024)
+
+
+static void ngx_http_tel_producer_cleanup(void *data);
+static ngx_msec_int_t ngx_http_tel_left(ngx_msec_t began);
+
+
+char *
+ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp)
+{
+    u_char              *p;
+    off_t                size;
+    char                 why[512];
+    ssize_t              n;
+    ngx_fd_t             fd;
+    ngx_err_t            err;
+    ngx_file_info_t      info;
+    ngx_pool_cleanup_t  *cln;
+
+    fd = ngx_open_file(tp->file.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", &tp->file);
+        return NGX_CONF_ERROR;
+    }
+
+    p = NULL;
+    n = NGX_ERROR;
+
+    if (ngx_fd_info(fd, &info) == NGX_FILE_ERROR) {
+        err = ngx_errno;
+        goto failed;
+    }
+
+    size = ngx_file_size(&info);
+
+    if (!ngx_is_file(&info) || size > NGX_HTTP_TEL_CONFIG) {
+        err = NGX_EINVAL;
+        goto failed;
+    }
+
+    p = ngx_pnalloc(cf->pool, size + 1);
+    if (p == NULL) {
+        err = NGX_ENOMEM;
+        goto failed;
+    }
+
+    n = ngx_read_fd(fd, p, size);
+    err = ngx_errno;
+
+failed:
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
+                      ngx_close_file_n " \"%V\" failed", &tp->file);
+    }
+
+    if (n < 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
+                           "\"%V\" cannot be read", &tp->file);
+        return NGX_CONF_ERROR;
+    }
+
+    p[n] = '\0';
+
+    if (ngx_strlen(p) != (size_t) n) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "tel_producer \"%V\": \"%V\" has a NUL inside",
+                           &tp->name, &tp->file);
+        return NGX_CONF_ERROR;
+    }
+
+    tp->config = (char *) p;
+
+    if (tel_config_check(tp->config, why, sizeof(why)) != TEL_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "tel_producer \"%V\": \"%V\": %s",
+                           &tp->name, &tp->file, why);
+        return NGX_CONF_ERROR;
+    }
+
+    /*
+     * Without a master process a reload ends a configuration and not its
+     * process.
+     */
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = ngx_http_tel_producer_cleanup;
+    cln->data = tp;
+
+    return NGX_CONF_OK;
+}
+
+
+void
+ngx_http_tel_producer_start(ngx_cycle_t *cycle, ngx_http_tel_producer_t *tp)
+{
+    char         why[512];
+    tel_options  options;
+
+    tp->retry = ngx_time() + NGX_HTTP_TEL_RETRY;
+
+    if (ngx_http_tel_messages_open(cycle) != NGX_OK) {
+        return;
+    }
+
+    ngx_memzero(&options, sizeof(tel_options));
+
+    options.size = sizeof(tel_options);
+    options.log = ngx_http_tel_message;
+    options.opaque = tp;
+
+    tp->handle = tel_producer_new(tp->config, &options, why, sizeof(why));
+
+    if (tp->handle == NULL) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
+                      "tel_producer \"%V\" cannot be started: %s; its lines "
+                      "are dropped, and it is tried again in %d s",
+                      &tp->name, why, NGX_HTTP_TEL_RETRY);
+    }
+}
+
+
+tel_producer *
+ngx_http_tel_producer_handle(ngx_http_tel_producer_t *tp)
+{
+    if (tp->handle == NULL && ngx_time() >= tp->retry) {
+        ngx_http_tel_producer_start((ngx_cycle_t *) ngx_cycle, tp);
+    }
+
+    return tp->handle;
+}
+
+
+void
+ngx_http_tel_producers_stop(ngx_cycle_t *cycle, ngx_array_t *producers)
+{
+    int                        rc;
+    ngx_uint_t                 i;
+    ngx_msec_t                 began;
+    ngx_msec_int_t             left;
+    ngx_http_tel_producer_t  **tp;
+
+    tp = producers->elts;
+
+    ngx_time_update();
+    began = ngx_current_msec;
+
+    /* all are flushed before the first is closed: they share the time */
+
+    for (i = 0; i < producers->nelts; i++) {
+
+        if (tp[i]->handle == NULL) {
+            continue;
+        }
+
+        do {
+            left = ngx_http_tel_left(began);
+
+            rc = tel_flush(tp[i]->handle,
+                           (int) ngx_min(left, NGX_HTTP_TEL_TURN));
+
+        } while (rc == TEL_ERR_TIMEOUT && left > 0);
+    }
+
+    for (i = 0; i < producers->nelts; i++) {
+
+        if (tp[i]->handle == NULL) {
+            continue;
+        }
+
+        rc = tel_producer_close(tp[i]->handle,
+                                (int) ngx_http_tel_left(began));
+
+        if (rc != TEL_OK) {
+            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                          "tel_producer \"%V\" gave lines up at exit: %s",
+                          &tp[i]->name, tel_strerror(rc));
+        }
+    }
+
+    ngx_http_tel_messages_drain(cycle->log);
+}
+
+
+/* Of the time since then, in milliseconds, never negative. */
+
+static ngx_msec_int_t
+ngx_http_tel_left(ngx_msec_t began)
+{
+    ngx_msec_int_t  left;
+
+    ngx_time_update();
+
+    left = (ngx_terminate ? NGX_HTTP_TEL_TERMINATE : NGX_HTTP_TEL_QUIT)
+           - (ngx_msec_int_t) (ngx_current_msec - began);
+
+    return ngx_max(left, 0);
+}
+
+
+static void
+ngx_http_tel_producer_cleanup(void *data)
+{
+    ngx_http_tel_producer_t  *tp = data;
+
+    tel_producer_free(tp->handle);
+    tp->handle = NULL;
+}

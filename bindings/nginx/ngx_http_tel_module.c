@@ -296,4 +296,5 @@ ngx_http_tel_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_tel_producers_stop(cycle, &tmcf->producers);
     ngx_http_tel_total_stop(tmcf);
+    ngx_http_tel_producers_free(&tmcf->producers);
 }

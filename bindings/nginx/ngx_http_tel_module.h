@@ -120,6 +120,7 @@ char *ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp);
 void ngx_http_tel_producer_start(ngx_cycle_t *cycle,
     ngx_http_tel_producer_t *tp);
 void ngx_http_tel_producers_stop(ngx_cycle_t *cycle, ngx_array_t *producers);
+void ngx_http_tel_producers_free(ngx_array_t *producers);
 
 /* For tel_options; works once the messages are open. */
 ngx_int_t ngx_http_tel_messages_open(ngx_cycle_t *cycle);

@@ -23,21 +23,19 @@
 #define NGX_HTTP_TEL_CONFIG      (1024 * 1024)
 
 
-static void ngx_http_tel_producer_cleanup(void *data);
 static ngx_msec_int_t ngx_http_tel_left(ngx_msec_t began);
 
 
 char *
 ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp)
 {
-    u_char              *p;
-    off_t                size;
-    char                 why[512];
-    ssize_t              n;
-    ngx_fd_t             fd;
-    ngx_err_t            err;
-    ngx_file_info_t      info;
-    ngx_pool_cleanup_t  *cln;
+    char              why[512];
+    off_t             size;
+    u_char           *p;
+    ssize_t           n;
+    ngx_fd_t          fd;
+    ngx_err_t         err;
+    ngx_file_info_t   info;
 
     fd = ngx_open_file(tp->file.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
 
@@ -101,19 +99,6 @@ failed:
                            &tp->name, &tp->file, why);
         return NGX_CONF_ERROR;
     }
-
-    /*
-     * Without a master process a reload ends a configuration and not its
-     * process.
-     */
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    cln->handler = ngx_http_tel_producer_cleanup;
-    cln->data = tp;
 
     return NGX_CONF_OK;
 }
@@ -210,7 +195,22 @@ ngx_http_tel_producers_stop(ngx_cycle_t *cycle, ngx_array_t *producers)
 }
 
 
-/* Of the time since then, in milliseconds, never negative. */
+void
+ngx_http_tel_producers_free(ngx_array_t *producers)
+{
+    ngx_uint_t                 i;
+    ngx_http_tel_producer_t  **tp;
+
+    tp = producers->elts;
+
+    for (i = 0; i < producers->nelts; i++) {
+        tel_producer_free(tp[i]->handle);
+        tp[i]->handle = NULL;
+    }
+}
+
+
+/* What is left of the time to stop, in milliseconds, never negative. */
 
 static ngx_msec_int_t
 ngx_http_tel_left(ngx_msec_t began)
@@ -223,14 +223,4 @@ ngx_http_tel_left(ngx_msec_t began)
            - (ngx_msec_int_t) (ngx_current_msec - began);
 
     return ngx_max(left, 0);
-}
-
-
-static void
-ngx_http_tel_producer_cleanup(void *data)
-{
-    ngx_http_tel_producer_t  *tp = data;
-
-    tel_producer_free(tp->handle);
-    tp->handle = NULL;
 }

@@ -13,8 +13,12 @@
 #define NGX_HTTP_TEL_STATUS_PROMETHEUS  1
 
 
-/* What a counter takes: names, a label, TYPE, a number, and punctuation. */
-#define NGX_HTTP_TEL_STATUS_COUNTER     256
+/* What is written of a counter once, and for a producer, its name apart. */
+#define NGX_HTTP_TEL_STATUS_COUNTER     128
+
+/* Those of tel_stats, the module's own two, and what stands around them. */
+#define NGX_HTTP_TEL_STATUS_COUNTERS                                          \
+    (sizeof(tel_stats) / sizeof(uint64_t) + 4)
 
 
 typedef struct {
@@ -137,7 +141,7 @@ ngx_http_tel_status_answer(ngx_http_request_t *r, ngx_uint_t form)
     }
 
     n = 0;
-    size = NGX_HTTP_TEL_STATUS_COUNTER;
+    size = NGX_HTTP_TEL_STATUS_COUNTERS * NGX_HTTP_TEL_STATUS_COUNTER;
 
     for (i = 0; i < tmcf->producers.nelts; i++) {
 
@@ -156,7 +160,7 @@ ngx_http_tel_status_answer(ngx_http_request_t *r, ngx_uint_t form)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        size += (sizeof(tel_stats) / sizeof(uint64_t) + 4)
+        size += NGX_HTTP_TEL_STATUS_COUNTERS
                 * (NGX_HTTP_TEL_STATUS_COUNTER + tp[i]->name.len)
                 + report[n].worker.len;
         n++;

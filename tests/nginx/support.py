@@ -33,13 +33,21 @@ def wait_for(what, condition, patience=PATIENCE):
         time.sleep(0.02)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def make_base():
+    """The folder of everything; TEL_NGINX_KEEP leaves it there, to be looked at."""
+    base = tempfile.mkdtemp(prefix="tel-nginx-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    os.chmod(base, 0o755)
+    if os.environ.get("TEL_NGINX_KEEP"):
+        print(f"tests/nginx: working in {base}", flush=True)
+    else:
+        atexit.register(shutil.rmtree, base, ignore_errors=True)
+    return base
 
 
-# Ports stay reserved for the whole run, so that two nginx never get the same one.
+BASE = make_base()
+
+
+# All of one nginx's at once, so that no two are the same.
 def free_ports(number):
     held = [socket.socket() for _ in range(number)]
     for s in held:
@@ -56,8 +64,7 @@ class Kafka:
     _shared = None
 
     def __init__(self):
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.folder = tempfile.mkdtemp(prefix="tel-nginx-kafka-", dir=base)
+        self.folder = tempfile.mkdtemp(prefix="kafka-", dir=BASE)
         atexit.register(self.stop)
         text = self._run("start", self.folder)
         self.env = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -76,7 +83,6 @@ class Kafka:
 
     def stop(self):
         subprocess.run([ROOT / "tests/kafka/kafka", "stop", self.folder], stdout=subprocess.DEVNULL)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def topics(self, names):
         self._run("admin", self.folder, stdin="".join(f"topic {name} 1\n" for name in names))
@@ -94,20 +100,18 @@ class Kafka:
 class Nginx:
     """An nginx in a folder of its own. `http` goes into its http block, `main` before it."""
 
-    def __init__(self, http, main="", producers=None, clients=(), workers=1, ports=1, master=True):
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tel-nginx-", dir=base))
+    def __init__(self, http, main="", producers=None, clients=(), workers=1, ports=1, master=True, daemon=False):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=BASE))
         os.chmod(self.folder, 0o755)
         self.ports = free_ports(ports)
         self.port = self.ports[0]
-        self.access = {}
         (self.folder / "tmp").mkdir()
         self.set_clients(clients)
         for name, config in (producers or {}).items():
             self.producer(name, config)
-        self.http, self.main, self.workers, self.master = http, main, workers, master
+        self.http, self.main, self.workers, self.master, self.daemon = http, main, workers, master, daemon
         self.write_conf()
-        self.process = None
+        self.process = self.pid = None
 
     def write_conf(self, http=None):
         if http is not None:
@@ -121,7 +125,7 @@ class Nginx:
                        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (self.folder / "nginx.conf").write_text(
             f"load_module {MODULE};\n"
-            f"daemon off; pid {self.folder}/nginx.pid; error_log {self.folder}/error.log info;\n"
+            f"daemon {'on' if self.daemon else 'off'}; pid {self.folder}/nginx.pid; error_log {self.folder}/error.log info;\n"
             f"{'user root;' if os.geteuid() == 0 else ''}\n"
             f"master_process {'on' if self.master else 'off'}; worker_processes {self.workers};\n"
             f"events {{ worker_connections 512; }}\n{main}\n"
@@ -155,11 +159,31 @@ class Nginx:
         with open(self.folder / "stderr", "w") as stderr:
             self.process = subprocess.Popen([NGINX, "-c", self.folder / "nginx.conf"], env=self.environment(),
                                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
+        if self.daemon:
+            self.process.wait(PATIENCE)
+            self.process = None
+            self.pid = wait_for("the pid file", self.pid_of_file)
+        else:
+            self.pid = self.process.pid
         wait_for("nginx comes up", self.is_up)
         return self
 
+    def pid_of_file(self):
+        path = self.folder / "nginx.pid"
+        text = path.read_text().strip() if path.exists() else ""
+        return int(text) if text else 0
+
+    def is_alive(self, pid):
+        if self.process and pid == self.process.pid:
+            return self.process.poll() is None
+        stat = pathlib.Path(f"/proc/{pid}/stat")
+        try:
+            return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
     def is_up(self):
-        assert self.process.poll() is None, f"nginx ended: {(self.folder / 'stderr').read_text()}{self.errors()}"
+        assert self.is_alive(self.pid), f"nginx ended: {(self.folder / 'stderr').read_text()}{self.errors()}"
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
             return True
@@ -174,25 +198,21 @@ class Nginx:
         left = [p.read_text() for p in self.folder.glob("asan*")]
         crashed = [line for line in self.errors().splitlines() if "exited on signal" in line and "signal 9" not in line]
         alerts = [line for line in self.errors().splitlines() if "[alert]" in line and "signal 9" not in line]
-        if kind is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        else:
-            print(f"nginx was in {self.folder}")
+        if kind is not None:
+            print(f"the end of {self.folder}/error.log:", *self.errors().splitlines()[-20:], sep="\n", flush=True)
         assert not left, left[0]
         assert not crashed and not alerts, crashed + alerts
 
     def stop(self, how=signal.SIGQUIT):
         """Ends it in order; returns how long that took."""
         began = time.monotonic()
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(how)
+        if self.pid and self.is_alive(self.pid):
+            os.kill(self.pid, how)
             try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                for pid in self.worker_pids():
+                wait_for("nginx ends", lambda: not self.is_alive(self.pid))
+            except AssertionError:
+                for pid in self.worker_pids() + [self.pid]:
                     os.kill(pid, signal.SIGKILL)
-                self.process.kill()
-                self.process.wait()
                 raise
         return time.monotonic() - began
 
@@ -201,7 +221,7 @@ class Nginx:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def worker_pids(self, master=None):
-        master = master or self.process.pid
+        master = master or self.pid
         try:
             children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
         except FileNotFoundError:

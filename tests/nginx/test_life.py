@@ -1,0 +1,252 @@
+"""Workers come and go: reload, binary upgrade, crash, brokers that are not there."""
+
+import collections
+import http.client
+import os
+import pathlib
+import re
+import signal
+import socket
+import threading
+import time
+import unittest
+
+from support import Kafka, Nginx, wait_for
+
+HTTP = """
+    log_format id '$request_id $pid';
+    keepalive_requests 50; keepalive_timeout 2s;
+    tel_producer edge config=edge.json;
+    server {
+        listen 127.0.0.1:@PORT@;
+        location / { access_log @FOLDER@/access.log id; tel_log edge id client=@CLIENT@; return 200 ok; }
+        location /tel { tel_status; access_log off; }
+        location /cached { access_log off; proxy_cache one; proxy_pass http://127.0.0.1:1; }
+    }
+    proxy_cache_path @FOLDER@/cache keys_zone=one:1m;
+"""
+
+
+class Load:
+    """Requests without a pause from a few threads; a connection that is closed between two requests is no failure."""
+
+    def __init__(self, nginx, threads=3, pause=0.001):
+        self.nginx, self.pause, self.failed, self.done, self.slowest = nginx, pause, [], 0, 0.0
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+
+    def _run(self):
+        connection = None
+        while not self.over.is_set():
+            began = time.monotonic()
+            fresh = connection is None
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", self.nginx.port, timeout=30)
+                connection.request("GET", "/x")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    self.failed.append(answer.status)
+                if answer.getheader("Connection") == "close":
+                    connection.close()
+                    connection = None
+                self.done += 1
+                self.slowest = max(self.slowest, time.monotonic() - began)
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                connection = None
+                if fresh:
+                    self.failed.append(error)
+            time.sleep(self.pause)
+        if connection:
+            connection.close()
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for t in self.threads:
+            t.join()
+
+
+def descriptors(pid):
+    return len(list(pathlib.Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def threads(pid):
+    return len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))
+
+
+def resident_kb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
+
+
+class Life(unittest.TestCase):
+    def nginx(self, client, config=None, workers=2, **more):
+        kafka = config or {"bootstrap.servers": Kafka.shared().servers, "linger.ms": 100, "broker.address.family": "v4"}
+        return Nginx(HTTP.replace("@CLIENT@", client), clients=[client], workers=workers,
+                     producers={"edge": {"kafka": kafka}}, **more)
+
+    def same(self, nginx, topic):
+        """What access_log has, Kafka has: every line, once."""
+        own = collections.Counter((nginx.folder / "access.log").read_bytes().splitlines())
+        there = collections.Counter(Kafka.shared().read(topic))
+        self.assertEqual(there - own, collections.Counter(), "more than was logged")
+        lost = own - there
+        self.assertEqual(len(lost), 0, f"{len(lost)} of {len(own)} lines lost")
+        return len(own)
+
+    def test_fifty_reloads_under_load(self):
+        rounds = int(os.environ.get("TEL_NGINX_RELOADS", "50"))
+        Kafka.shared().topics(["reload"])
+        with self.nginx("reload") as nginx:
+            master = nginx.pid
+            seen = []
+            with Load(nginx) as load:
+                for number in range(rounds):
+                    before = set(nginx.worker_pids())
+                    os.kill(nginx.pid, signal.SIGHUP)
+                    wait_for("new workers", lambda: len([p for p in nginx.worker_pids() if p not in before]) >= 3)
+                    if number % 10 == 9:
+                        wait_for("old workers end", lambda: not before & set(nginx.worker_pids()))
+                        seen.append((descriptors(master), threads(master), resident_kb(master)))
+                        pids = [p for p in nginx.worker_pids() if threads(p) > 1]
+                        wait_for("two workers", lambda: len([p for p in nginx.worker_pids() if threads(p) > 1]) == 2)
+                        seen[-1] += (max(descriptors(p) for p in nginx.worker_pids()),)
+            self.assertEqual(load.failed, [])
+            # The counters of all workers there ever were add up to what was logged.
+            nginx.settled(len((nginx.folder / "access.log").read_bytes().splitlines()))
+            nginx.stop()
+            lines = self.same(nginx, "reload")
+            print(f"life: {rounds} reloads, {load.done} requests, {lines} lines; master's descriptors, threads, kB and a "
+                  f"worker's descriptors: {seen}", flush=True)
+            self.assertEqual({s[0] for s in seen}, {seen[0][0]})
+            self.assertEqual({s[1] for s in seen}, {1})
+            self.assertLess(seen[-1][2] - seen[0][2], 1024 if not os.environ.get("TEL_NGINX_PRELOAD") else 1 << 20)
+            self.assertLessEqual(seen[-1][3], seen[0][3] + 8)  # connections come and go
+
+    def test_binary_upgrade_under_load(self):
+        Kafka.shared().topics(["upgrade"])
+        with self.nginx("upgrade", daemon=True) as nginx:
+            old = nginx.pid
+            with Load(nginx) as load:
+                wait_for("requests", lambda: load.done > 200)
+                os.kill(old, signal.SIGUSR2)
+                new = wait_for("the new master", lambda: (lambda pid: pid if pid not in (0, old) else 0)(nginx.pid_of_file()))
+                wait_for("its workers", lambda: len(nginx.worker_pids(new)) >= 2)
+                done = load.done
+                wait_for("requests to both", lambda: load.done > done + 200)
+                os.kill(old, signal.SIGQUIT)
+                wait_for("the old one ends", lambda: not nginx.is_alive(old))
+                nginx.pid, done = new, load.done
+                wait_for("requests to the new one", lambda: load.done > done + 200)
+            self.assertEqual(load.failed, [])
+            nginx.stop()
+            print(f"life: upgrade: {self.same(nginx, 'upgrade')} lines", flush=True)
+
+    def test_a_killed_worker_is_replaced(self):
+        Kafka.shared().topics(["killed"])
+        with self.nginx("killed") as nginx:
+            for _ in range(20):
+                nginx.get("/x")
+            wait_for("delivered", lambda: nginx.total()["delivered"] == 20)
+            time.sleep(1.2)  # what is published once a second has been
+            for pid in [p for p in nginx.worker_pids() if threads(p) > 1]:
+                os.kill(pid, signal.SIGKILL)
+                wait_for("another worker", lambda: pid not in nginx.worker_pids()
+                         and len([p for p in nginx.worker_pids() if threads(p) > 1]) == 2)
+            for _ in range(20):
+                nginx.get("/x")
+            total = wait_for("delivered", lambda: nginx.total()["delivered"] == 40 and nginx.total())
+            self.assertEqual(total["submitted"], 40)
+            self.assertEqual(nginx.status()["producers"]["edge"]["workers"], 2)
+            self.assertEqual(self.same(nginx, "killed"), 40)
+
+    def test_terminate_delivers_what_was_logged(self):
+        Kafka.shared().topics(["term"])
+        nginx = self.nginx("term")
+        with nginx:
+            with Load(nginx) as load:
+                time.sleep(1)
+            self.assertEqual(load.failed, [])
+            self.assertLess(nginx.stop(signal.SIGTERM), 3)
+            self.same(nginx, "term")
+            self.assertNotIn("signal 9", nginx.errors())
+
+    def test_a_broker_that_is_not_there(self):
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            servers = "127.0.0.1:%d" % nobody.getsockname()[1]
+            with self.nginx("down", config={"bootstrap.servers": servers}) as nginx:
+                with Load(nginx) as load:
+                    wait_for("it is said", lambda: re.search(r'tel_producer "edge": .*' + servers, nginx.errors()))
+                    wait_for("requests", lambda: load.done > 500)
+                self.assertEqual(load.failed, [])
+                total = wait_for("counted", lambda: (lambda t: t["in_flight"] >= 500 and t)(nginx.total()))
+                self.assertEqual(total["delivered"], 0)
+                status = nginx.status()["producers"]["edge"]["worker"]
+                self.assertIn(servers, status["kafka_trouble"])
+                took = nginx.stop(signal.SIGTERM)
+                self.assertLess(took, 2.5)
+                self.assertIn("gave lines up at exit", nginx.errors())
+                self.assertNotIn("signal 9", nginx.errors())
+
+    def test_a_queue_that_is_full(self):
+        with self.nginx("full", config={"bootstrap.servers": "127.0.0.1:1"}, workers=1) as nginx:
+            nginx.producer("edge", {"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "queue.bytes": 65536,
+                                    "batches.bytes": 1 << 20, "queue.max_line_bytes": 4096})
+            os.kill(nginx.pid, signal.SIGHUP)
+            wait_for("the new worker", lambda: "gracefully shutting down" in nginx.errors())
+            with Load(nginx) as load:
+                wait_for("it is full", lambda: nginx.total()["dropped_full"] > 100)
+            self.assertEqual(load.failed, [])
+            self.assertLess(load.slowest, 5)
+            nginx.stop(signal.SIGTERM)
+
+    def test_a_producer_that_cannot_be_made(self):
+        """A TLS file that goes away between nginx -t and the worker's start: requests are served, lines counted."""
+        with self.nginx("unmade", workers=1) as nginx:
+            ca = nginx.folder / "ca.pem"
+            ca.write_text("")
+            nginx.producer("edge", {"kafka": {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "ssl",
+                                              "ssl.ca.location": str(ca)}, "exit_timeout_ms": 100})
+            os.kill(nginx.pid, signal.SIGHUP)
+            wait_for("the new worker", lambda: "gracefully shutting down" in nginx.errors())
+            ca.unlink()
+            wait_for("the old worker ends", lambda: len([p for p in nginx.worker_pids() if threads(p) > 1]) == 1)
+            os.kill([p for p in nginx.worker_pids() if threads(p) > 1][0], signal.SIGKILL)
+            wait_for("it is said", lambda: 'tel_producer "edge" cannot be started' in nginx.errors())
+            for _ in range(5):
+                self.assertEqual(nginx.get("/x"), b"ok")
+            status = nginx.status()["producers"]["edge"]
+            self.assertEqual(status["unavailable"], 5)
+            self.assertIsNone(status["worker"])
+            self.assertEqual(status["total"]["submitted"], 0)
+
+    def test_helpers_start_nothing(self):
+        with self.nginx("helpers", config={"bootstrap.servers": "127.0.0.1:1"}) as nginx:
+            pids = wait_for("all processes", lambda: (lambda p: len(p) >= 3 and p)(nginx.worker_pids()))
+            names = {p: pathlib.Path(f"/proc/{p}/cmdline").read_text() for p in pids}
+            self.assertEqual(threads(nginx.pid), 1)
+            for pid, name in names.items():
+                if "cache" in name:
+                    self.assertEqual(threads(pid), 1, name)
+                else:
+                    wait_for("the worker's threads", lambda: threads(pid) > 1)
+            nginx.stop(signal.SIGTERM)
+
+    def test_without_a_master(self):
+        Kafka.shared().topics(["single"])
+        with self.nginx("single", workers=1, master=False) as nginx:
+            nginx.get("/x")
+            nginx.settled(1)
+            nginx.get("/x")
+            nginx.stop()
+            self.assertEqual(self.same(nginx, "single"), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

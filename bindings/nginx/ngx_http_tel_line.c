@@ -311,10 +311,7 @@ static u_char *
 ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p, u_char *end,
     ngx_http_tel_op_t *op)
 {
-    u_char                     *s, *last, ch;
     ngx_http_variable_value_t  *vv;
-
-    static u_char               hex[] = "0123456789ABCDEF";
 
     vv = ngx_http_tel_value(r, op);
 
@@ -331,24 +328,7 @@ ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p, u_char *end,
         return NULL;
     }
 
-    s = vv->data;
-    last = s + vv->len;
-
-    while (s < last) {
-        ch = *s++;
-
-        if (ch >= 0x20 && ch < 0x7f && ch != '"' && ch != '\\') {
-            *p++ = ch;
-            continue;
-        }
-
-        *p++ = '\\';
-        *p++ = 'x';
-        *p++ = hex[ch >> 4];
-        *p++ = hex[ch & 0xf];
-    }
-
-    return p;
+    return ngx_http_tel_escape(p, vv->data, vv->len);
 }
 
 

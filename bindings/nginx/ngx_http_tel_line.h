@@ -22,6 +22,9 @@ struct ngx_http_tel_op_s {
 
 void ngx_http_tel_op_text(ngx_http_tel_op_t *op, u_char *text, size_t len);
 
+/* At most four times as long. */
+u_char *ngx_http_tel_escape(u_char *p, u_char *s, size_t len);
+
 /* For "default", "json" or "none"; NULL if it is none of them. */
 ngx_http_tel_op_t *ngx_http_tel_op_escape(u_char *name);
 

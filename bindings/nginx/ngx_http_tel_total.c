@@ -157,13 +157,16 @@ ngx_http_tel_total_find(ngx_slab_pool_t *shpool, ngx_str_t *name)
 void
 ngx_http_tel_total_start(ngx_cycle_t *cycle, ngx_http_tel_main_conf_t *tmcf)
 {
-    ngx_uint_t                 i, n;
+    ngx_uint_t                 i, n, used, full;
     ngx_slab_pool_t           *shpool;
     ngx_http_tel_producer_t  **tp;
 
     if (tmcf->zone == NULL) {
         return;
     }
+
+    used = 0;
+    full = 0;
 
     shpool = (ngx_slab_pool_t *) tmcf->zone->shm.addr;
     tp = tmcf->producers.elts;
@@ -186,9 +189,25 @@ ngx_http_tel_total_start(ngx_cycle_t *cycle, ngx_http_tel_main_conf_t *tmcf)
                 break;
             }
         }
+
+        if (tp[i]->slot == NULL) {
+            full = 1;
+        }
+
+        used = 1;
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
+
+    if (full) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "more than %d workers: tel_status does not count all",
+                      NGX_HTTP_TEL_SLOTS);
+    }
+
+    if (!used) {
+        return;
+    }
 
     tmcf->publish.handler = ngx_http_tel_publish;
     tmcf->publish.data = tmcf;

@@ -127,6 +127,8 @@ class Nginx:
             f"load_module {MODULE};\n"
             f"daemon {'on' if self.daemon else 'off'}; pid {self.folder}/nginx.pid; error_log {self.folder}/error.log info;\n"
             f"{'user root;' if os.geteuid() == 0 else ''}\n"
+            # A binary that is upgraded to gets these alone.
+            "env LD_PRELOAD; env ASAN_OPTIONS;\n"
             f"master_process {'on' if self.master else 'off'}; worker_processes {self.workers};\n"
             f"events {{ worker_connections 512; }}\n{main}\n"
             f"http {{\n{temp}{http}\n}}\n")

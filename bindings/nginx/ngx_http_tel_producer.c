@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_tel_module.h"
+#include <ngx_channel.h>
 
 
 /* Failing costs a worker's time: one try in so many seconds. */
@@ -13,7 +14,7 @@
 
 /*
  * On TERM nginx kills a worker after 1.5 s; on QUIT, which is a reload too,
- * it waits. A TERM that comes while it waits is noticed between the turns.
+ * it waits. A TERM that comes meanwhile is noticed between the turns.
  */
 #define NGX_HTTP_TEL_TERMINATE   1000
 #define NGX_HTTP_TEL_QUIT        10000
@@ -24,6 +25,7 @@
 
 
 static ngx_msec_int_t ngx_http_tel_left(ngx_msec_t began);
+static void ngx_http_tel_look_for_terminate(void);
 
 
 char *
@@ -218,9 +220,34 @@ ngx_http_tel_left(ngx_msec_t began)
     ngx_msec_int_t  left;
 
     ngx_time_update();
+    ngx_http_tel_look_for_terminate();
 
     left = (ngx_terminate ? NGX_HTTP_TEL_TERMINATE : NGX_HTTP_TEL_QUIT)
            - (ngx_msec_int_t) (ngx_current_msec - began);
 
     return ngx_max(left, 0);
+}
+
+
+/*
+ * The master tells its workers through their channels, which the event loop
+ * would read.
+ */
+
+static void
+ngx_http_tel_look_for_terminate(void)
+{
+    ngx_channel_t  ch;
+
+    if (ngx_process != NGX_PROCESS_WORKER) {
+        return;
+    }
+
+    while (recv(ngx_channel, &ch, sizeof(ngx_channel_t), MSG_DONTWAIT)
+           == sizeof(ngx_channel_t))
+    {
+        if (ch.command == NGX_CMD_TERMINATE) {
+            ngx_terminate = 1;
+        }
+    }
 }

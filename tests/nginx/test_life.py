@@ -194,6 +194,18 @@ class Life(unittest.TestCase):
                 self.assertIn("gave lines up at exit", nginx.errors())
                 self.assertNotIn("signal 9", nginx.errors())
 
+    def test_a_worker_that_waits_for_kafka_can_be_told_to_end(self):
+        with self.nginx("waits", config={"bootstrap.servers": "127.0.0.1:1"}) as nginx:
+            for _ in range(10):
+                nginx.get("/x")
+            os.kill(nginx.pid, signal.SIGQUIT)
+            wait_for("workers wait", lambda: "gracefully shutting down" in nginx.errors())
+            time.sleep(1.5)
+            self.assertTrue(nginx.is_alive(nginx.pid))
+            self.assertLess(nginx.stop(signal.SIGTERM), 1.5)
+            self.assertIn("gave lines up at exit", nginx.errors())
+            self.assertNotIn("signal 9", nginx.errors())
+
     def test_a_queue_that_is_full(self):
         with self.nginx("full", config={"bootstrap.servers": "127.0.0.1:1"}, workers=1) as nginx:
             nginx.producer("edge", {"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "queue.bytes": 65536,

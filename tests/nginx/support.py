@@ -171,9 +171,10 @@ class Nginx:
         return self
 
     def pid_of_file(self):
-        path = self.folder / "nginx.pid"
-        text = path.read_text().strip() if path.exists() else ""
-        return int(text) if text else 0
+        try:
+            return int((self.folder / "nginx.pid").read_text() or 0)
+        except FileNotFoundError:
+            return 0
 
     def is_alive(self, pid):
         if self.process and pid == self.process.pid:
@@ -196,6 +197,9 @@ class Nginx:
         return self.start()
 
     def __exit__(self, kind, *_):
+        self.stop()
+        # That of an upgrade that a test has left half-way.
+        self.pid = self.pid_of_file() or self.pid
         self.stop()
         left = [p.read_text() for p in self.folder.glob("asan*")]
         crashed = [line for line in self.errors().splitlines() if "exited on signal" in line and "signal 9" not in line]

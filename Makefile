@@ -72,6 +72,7 @@ stage: ## installs into target/stage, for the examples and tests
 deb: build ## Debian packages libtel0, libtel-dev and teld in target/debian
 	@scripts/setup deb
 	scripts/deb
+
 .PHONY: nginx-module
 nginx-module: ## the module for Debian's nginx: target/hosts/ngx_http_tel_module.so (TEL_STAGE=installed prefix)
 ifeq ($(TEL_STAGE),)

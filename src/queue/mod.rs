@@ -273,7 +273,8 @@ impl Queue {
 
     #[cold]
     fn refuse(&self, why: PushError) -> PushError {
-        if self.is_closed() {
+        // What one shard knows the first one may not show this thread yet.
+        if why == PushError::Closed || self.is_closed() {
             return PushError::Closed;
         }
         let term = if why == PushError::Full { &self.refused.full } else { &self.refused.too_long };

@@ -1,5 +1,6 @@
 """The real servers of these tests: varnishd, varnishncsa, Kafka, and an origin that behaves as it is asked to."""
 
+import atexit
 import gzip
 import json
 import os
@@ -39,8 +40,9 @@ def free_port():
 
 
 def folder(prefix):
-    """A folder that varnishd's own user can read."""
+    """A folder that varnishd's own user can read; gone when the tests end."""
     path = Path(tempfile.mkdtemp(prefix=f"tel-varnish-{prefix}-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
     path.chmod(0o755)
     return path
 

@@ -1,7 +1,7 @@
 //! A child whose standard output is read. It is started again when it ends, and ends with its input.
 
 use super::backoff::Backoff;
-use super::feed::Feed;
+use super::feed::{add, Feed};
 use super::pace::{self, Read};
 use crate::wait::Stop;
 use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
@@ -28,7 +28,7 @@ pub fn run(command: &[String], feed: &Feed) -> io::Result<()> {
     let mut first = true;
     while !feed.stop().is_asked() {
         if !std::mem::take(&mut first) {
-            feed.counters.restarts.fetch_add(1, Ordering::Relaxed);
+            add(&feed.counters.restarts, 1);
         }
         let started = Instant::now();
         let why = match Running::start(command) {

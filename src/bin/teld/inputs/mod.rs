@@ -25,7 +25,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -188,7 +187,7 @@ fn run(source: &Source, progress: Option<&Progress>, feed: &Feed) -> io::Result<
         let wait = backoff.after(started.elapsed());
         feed.say(Level::Error, "input", format_args!("{error}; again in {} ms", wait.as_millis()));
         feed.counters.set_trouble(error.to_string());
-        feed.counters.restarts.fetch_add(1, Ordering::Relaxed);
+        feed::add(&feed.counters.restarts, 1);
         feed.stop().sleep(wait);
     }
 }

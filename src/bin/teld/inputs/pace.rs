@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// Bytes asked for at a time.
-pub const BLOCK: usize = 256 << 10;
+const BLOCK: usize = 256 << 10;
 /// Bytes that a pipe is asked to hold; the system's usual most for a user without privileges (pipe(7),
 /// /proc/sys/fs/pipe-max-size).
 pub const PIPE: usize = 1 << 20;

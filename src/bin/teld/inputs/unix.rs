@@ -1,6 +1,6 @@
 //! A Unix socket: streams of lines, as many as writers connect, or datagrams of whole lines.
 
-use super::feed::{Feed, Stream};
+use super::feed::{add, Feed, Stream};
 use super::pace::{self, Read};
 use super::place::{identity, Place};
 use super::LAST;
@@ -41,7 +41,7 @@ pub fn run(place: &Place, kind: Kind, feed: &Feed) -> io::Result<()> {
     while !feed.stop().is_asked() {
         if !std::mem::take(&mut first) {
             feed.say(Level::Warning, "unix", format_args!("{}: another one is there now", place.path.display()));
-            feed.counters.restarts.fetch_add(1, Ordering::Relaxed);
+            add(&feed.counters.restarts, 1);
         }
         socket_file::make_way(&place.path).map_err(named)?;
         let made = match kind {

@@ -1,14 +1,14 @@
 //! Metrics and health over HTTP, for a scraper on this host.
 
-use super::metrics;
 use super::picture::Observed;
+use super::{listen, metrics};
 use crate::config::Metrics;
 use crate::wait::Stop;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use tel::{Level, Log};
+use tel::Log;
 
 /// A request's head, at most.
 const MOST_HEAD: usize = 8 << 10;
@@ -32,24 +32,9 @@ impl Http {
 
     /// Answers, one after the other, until it is to stop.
     pub fn serve(&self, observed: &Observed, stop: &Stop, log: &Log) {
-        while !stop.is_asked() {
-            match self.listener.accept() {
-                Ok((connection, _)) => {
-                    // One that goes away too early has only itself to blame.
-                    let _ = self.answer(connection, observed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Err(error) = stop.wait(&[self.listener.as_fd()], None) {
-                        log.say(Level::Error, "metrics", format_args!("metrics: cannot wait for requests: {error}"));
-                        return;
-                    }
-                }
-                Err(error) => {
-                    log.say(Level::Warning, "metrics", format_args!("metrics: cannot accept a connection: {error}"));
-                    stop.sleep(PATIENCE);
-                }
-            }
-        }
+        let accept = || self.listener.accept().map(|(connection, _)| connection);
+        let answer = |connection| self.answer(connection, observed);
+        listen::serve("metrics", self.listener.as_fd(), PATIENCE, accept, answer, stop, log);
     }
 
     fn answer(&self, mut connection: TcpStream, observed: &Observed) -> io::Result<()> {

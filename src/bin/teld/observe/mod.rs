@@ -1,6 +1,7 @@
 //! What teld shows of itself: one picture, as a table to `teld status`, and as metrics to Prometheus.
 
 mod http;
+mod listen;
 mod metrics;
 mod picture;
 mod socket;

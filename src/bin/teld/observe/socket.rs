@@ -1,5 +1,6 @@
 //! The socket that `teld status` asks: whoever connects gets one picture as JSON.
 
+use super::listen;
 use super::picture::{Observed, Picture};
 use crate::socket_file;
 use crate::wait::Stop;
@@ -10,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tel::{Level, Log};
+use tel::Log;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,24 +38,9 @@ impl StatusSocket {
 
     /// Answers until it is to stop.
     pub fn serve(&self, observed: &Observed, stop: &Stop, log: &Log) {
-        while !stop.is_asked() {
-            match self.listener.accept() {
-                Ok((connection, _)) => {
-                    // One that goes away too early needs no answer.
-                    let _ = answer(connection, observed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Err(error) = stop.wait(&[self.listener.as_fd()], None) {
-                        log.say(Level::Error, "status", format_args!("status: cannot wait for connections: {error}"));
-                        return;
-                    }
-                }
-                Err(error) => {
-                    log.say(Level::Warning, "status", format_args!("status: cannot accept a connection: {error}"));
-                    stop.sleep(PATIENCE);
-                }
-            }
-        }
+        let accept = || self.listener.accept().map(|(connection, _)| connection);
+        let answer = |connection| answer(connection, observed);
+        listen::serve("status", self.listener.as_fd(), PATIENCE, accept, answer, stop, log);
     }
 }
 

@@ -4,12 +4,11 @@ import contextlib
 import json
 import subprocess
 import sys
-import threading
 import unittest
 
 from case import TeldCase, inputs_at
 from servers import MIB, PROGRAMS, write_once
-from waiting import wait_for
+from waiting import Beside, wait_for
 
 KINDS = ["fifo", "stream", "datagram"]
 # What teld may take beyond queue.bytes and batches.bytes.
@@ -136,23 +135,14 @@ class Flood(TeldCase):
         wait_for("all inputs wait", stuck)
 
 
-class Peak:
+class Peak(Beside):
     """The most anonymous memory that a process has had, looked at all the time."""
 
     def __init__(self, teld):
         self.process, self.anonymous = teld.as_process(), 0
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.look, daemon=True)
+        super().__init__()
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
-
-    def look(self):
+    def run(self):
         while not self.over.wait(0.02):
             self.anonymous = max(self.anonymous, self.process.memory("RssAnon"))
 

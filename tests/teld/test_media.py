@@ -4,7 +4,6 @@ import http.client
 import os
 import re
 import signal
-import threading
 import time
 import unittest
 import urllib.error
@@ -12,7 +11,7 @@ import urllib.request
 
 import servers
 from servers import LiveStream, NginxRtmp, Teld
-from waiting import wait_for
+from waiting import Beside, wait_for
 
 # A whole line, from its second field on: teld has taken the client off.
 LINE = re.compile(
@@ -109,28 +108,16 @@ class Answer:
         self.request, self.status, self.time = request, status, time.monotonic()
 
 
-class Player:
+class Player(Beside):
     """Plays one client's stream: asks for the playlist again and again, and for each segment once."""
 
     def __init__(self, port, client, number):
         self.folder = f"http://127.0.0.1:{port}/hls/{client}/"
         self.client, self.number = client, number
         self.asked, self.answered, self.segments = [], [], 0
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.play, daemon=True)
+        super().__init__()
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.end()
-
-    def end(self):
-        self.over.set()
-        self.thread.join()
-
-    def play(self):
+    def run(self):
         known = set()
         while not self.over.wait(0.05):
             for line in self.get("index.m3u8").splitlines():

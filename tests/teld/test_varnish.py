@@ -5,12 +5,11 @@ import http.client
 import re
 import signal
 import subprocess
-import threading
 import unittest
 
 import servers
 from servers import PROGRAMS, Program, Teld, Varnishd, write_once
-from waiting import processes_of, wait_for
+from waiting import Beside, processes_of, wait_for
 
 CLIENTS = 100
 # A line as it is delivered: teld has taken the client off.
@@ -169,25 +168,13 @@ class Varnish(unittest.TestCase):
         self.assertEqual(sorted(text for text in found if text in written), sorted(written))
 
 
-class Load:
+class Load(Beside):
     """Requests one after the other, the clients in turn. Those that fail are no matter: servers end meanwhile."""
 
     def __init__(self, port, prefix, clients):
         self.port, self.prefix, self.clients = port, prefix, clients
         self.answered = 0
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.end()
-
-    def end(self):
-        self.over.set()
-        self.thread.join()
+        super().__init__()
 
     def run(self):
         connection = None

@@ -5,6 +5,7 @@ import random
 import re
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -49,6 +50,25 @@ def is_answered(port):
         return True
     except OSError:
         return False
+
+
+class Beside:
+    """What goes on in a thread of its own while a block runs: `run`, until `over` is set."""
+
+    def __init__(self):
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
 
 
 class Process:

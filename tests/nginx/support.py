@@ -230,7 +230,7 @@ class Nginx:
         master = master or self.pid
         try:
             children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return []
         return [int(pid) for pid in children]
 

@@ -77,7 +77,11 @@ def descriptors(pid):
 
 
 def threads(pid):
-    return len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))
+    """0 if the process has ended."""
+    try:
+        return len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def resident_kb(pid):
@@ -240,7 +244,9 @@ class Life(unittest.TestCase):
     def test_helpers_start_nothing(self):
         with self.nginx("helpers", config={"bootstrap.servers": "127.0.0.1:1"}) as nginx:
             pids = wait_for("all processes", lambda: (lambda p: len(p) >= 3 and p)(nginx.worker_pids()))
-            names = {p: pathlib.Path(f"/proc/{p}/cmdline").read_text() for p in pids}
+            # A process just forked still has the master's name.
+            names = wait_for("their names", lambda: (lambda n: all("master" not in m for m in n.values()) and n)(
+                {p: pathlib.Path(f"/proc/{p}/cmdline").read_text() for p in pids}))
             self.assertEqual(threads(nginx.pid), 1)
             for pid, name in names.items():
                 if "cache" in name:

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The original system's settings, and what newer librdkafka needs for them to mean the same.
-const PRESET: [(&str, &str); 11] = [
+const PRESET: [(&str, &str); 13] = [
     ("compression.codec", "gzip"),
     ("retry.backoff.ms", "3000"),
     ("queue.buffering.max.messages", "250000"),
@@ -19,6 +19,9 @@ const PRESET: [(&str, &str); 11] = [
     ("enable.idempotence", "true"),
     // Brokers that ask for client metrics get none: it saves threads work, and a second at every close.
     ("enable.metrics.push", "false"),
+    // The engine's own, said here because hand-overs keep to them.
+    ("batch.size", "1000000"),
+    ("message.max.bytes", "1000000"),
     // Every line is copied into the request that carries it: a line given up may still be on its way, and its memory
     // is used again.
     ("message.copy.max.bytes", "16777216"),
@@ -82,8 +85,10 @@ pub struct KafkaConfig {
     pub linger: Duration,
     /// Most lines handed over and not yet reported.
     pub max_messages: usize,
-    /// Most lines of one hand-over for one client.
+    /// Most lines that one request carries for a partition.
     pub batch_lines: usize,
+    /// Most bytes, the lines' frames included.
+    pub batch_bytes: usize,
     /// Values that appear in no text.
     pub secrets: Secrets,
 }
@@ -152,6 +157,8 @@ impl KafkaConfig {
             bound => bound,
         };
         let batch_lines = integer("batch.num.messages", 1.0, 1_000_000.0)? as usize;
+        let most_bytes = integer("message.max.bytes", 1000.0, 1_000_000_000.0)?;
+        let batch_bytes = integer("batch.size", 1.0, 2_147_483_647.0)?.min(most_bytes);
         if !backoff_cap_given && backoff > 1000.0 {
             // Since 2.2 librdkafka caps the backoff at this property's default of one second.
             properties.insert("retry.backoff.max.ms".into(), properties["retry.backoff.ms"].clone());
@@ -164,6 +171,7 @@ impl KafkaConfig {
             linger: whole - engine,
             max_messages,
             batch_lines: batch_lines.min(max_messages),
+            batch_bytes: batch_bytes as usize,
             secrets,
         })
     }

@@ -2,6 +2,7 @@
 
 use super::{Ended, Sink};
 use crate::batch::Batch;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,12 +15,23 @@ pub struct Desk {
     pub delivered: Vec<(String, Vec<u8>)>,
     /// Nothing is taken.
     pub busy: bool,
+    /// While a topic's batches are held, those of another turn are not taken.
+    pub one_turn: bool,
     /// Batches of these topics are held for ever, others end at the next poll.
     pub stuck: Vec<String>,
     /// Batches of these topics fail.
     pub failing: Vec<String>,
     /// Number of batches taken.
     pub batches: usize,
+    /// What each turn of a topic had.
+    pub turns: HashMap<(String, u32), Turn>,
+}
+
+/// Lines of one turn, and their bytes.
+#[derive(Debug, Default)]
+pub struct Turn {
+    pub lines: u32,
+    pub bytes: usize,
 }
 
 /// The sink; its desk is shared with the test.
@@ -41,10 +53,14 @@ impl Desk {
 impl Sink for MemorySink {
     fn send(&mut self, batch: Batch) -> Result<(), Batch> {
         let mut desk = self.0.lock().unwrap();
-        if desk.busy {
+        let is_other_turn = |held: &Batch| held.topic == batch.topic && held.turn != batch.turn;
+        if desk.busy || (desk.one_turn && desk.held.iter().any(is_other_turn)) {
             return Err(batch);
         }
         desk.batches += 1;
+        let turn = desk.turns.entry((batch.topic.to_string(), batch.turn)).or_default();
+        turn.lines += batch.lines();
+        turn.bytes += batch.value_bytes();
         desk.held.push(batch);
         Ok(())
     }

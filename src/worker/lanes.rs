@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 /// The largest chunk asked for, unless one line needs more.
 const LARGEST_CHUNK: usize = 64 << 10;
-/// A client with so many bytes waiting is handed over before its time: Kafka's usual limit of a request's batch.
-const FULL_BATCH_BYTES: usize = 1_000_000;
+/// What a line takes of a request beside its own bytes, at the most: RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD of librdkafka 2.12.
+const FRAME: usize = 36;
 /// A client is stuck when lines were handed over for it and none of them ended for so long, and for four times as long as
 /// others' take now, while others' did that were handed over later. An outage of all is nobody's own, and neither is a
 /// slow broker or a machine with too much to do: nothing is dropped for them.
@@ -65,8 +65,29 @@ pub struct Lane {
     chunk: usize,
     turn: u32,
     is_ready: bool,
+    /// The sink takes no more of this client's before it has ended some: until then lines are gathered.
+    is_held: bool,
     withdrawn: Option<Instant>,
     limits: Limits,
+}
+
+/// What was handed over of a lane for one request.
+#[derive(Default)]
+struct Request {
+    lines: usize,
+    bytes: usize,
+}
+
+impl Request {
+    fn is_full_for(&self, batch: &Batch, most_lines: usize, most_bytes: usize) -> bool {
+        let with = self.with(batch);
+        self.lines > 0 && (with.lines > most_lines || with.bytes > most_bytes)
+    }
+
+    fn with(&self, batch: &Batch) -> Request {
+        let lines = batch.lines() as usize;
+        Request { lines: self.lines + lines, bytes: self.bytes + batch.value_bytes() + lines * FRAME }
+    }
 }
 
 /// What a client's `sample` and `max_lines_per_second` have let through.
@@ -89,12 +110,15 @@ pub struct Lanes {
     ready: VecDeque<usize>,
     bytes: usize,
     batch_lines: usize,
+    batch_bytes: usize,
+    /// Within a request's bytes, too.
+    largest_chunk: usize,
     most_sent_lines: usize,
     /// Lines of all batches.
     lines: usize,
     /// Lines in the sink.
     sent_lines: usize,
-    /// Chunk bytes of batches not handed over.
+    /// Chunk bytes of batches that could be handed over: those of lanes that are held do not count.
     unsent_bytes: usize,
     /// The latest hand-over of a batch that was delivered.
     delivered_hand_over: Option<Instant>,
@@ -113,6 +137,8 @@ impl Lanes {
             ready: VecDeque::new(),
             bytes: config.batches_bytes,
             batch_lines: config.kafka.batch_lines,
+            batch_bytes: config.kafka.batch_bytes,
+            largest_chunk: LARGEST_CHUNK.min(1 << config.kafka.batch_bytes.max(UNIT).ilog2()),
             most_sent_lines: config.kafka.max_messages,
             lines: 0,
             sent_lines: 0,
@@ -194,6 +220,7 @@ impl Lanes {
             chunk: UNIT,
             turn: 0,
             is_ready: false,
+            is_held: false,
             withdrawn: None,
             limits: Limits {
                 sampled: 0.0,
@@ -218,10 +245,10 @@ impl Lanes {
             return false;
         };
         let size = chunk.len();
-        if let Some(full) = lane.open.take() {
-            lane.waiting.push_back(full);
-        } else {
-            self.open.push(slot);
+        match lane.open.take() {
+            Some(full) => lane.waiting.push_back(full),
+            None if lane.is_held => {}
+            None => self.open.push(slot),
         }
         lane.open = Some(Batch::new(
             Arc::clone(&lane.account),
@@ -229,13 +256,15 @@ impl Lanes {
             chunk,
             epochs.batch_opened(now),
         ));
-        lane.chunk = (2 * lane.chunk).min(LARGEST_CHUNK);
+        lane.chunk = (2 * lane.chunk).min(self.largest_chunk);
         lane.held_bytes += size;
         lane.unsent_bytes += size;
-        self.unsent_bytes += size;
         self.lines += 1;
-        if lane.unsent_bytes > FULL_BATCH_BYTES || lane.waiting_lines() >= self.batch_lines {
-            lane.make_ready(&mut self.ready);
+        if !lane.is_held {
+            self.unsent_bytes += size;
+            if lane.unsent_bytes > self.batch_bytes || lane.waiting_lines() >= self.batch_lines {
+                lane.make_ready(&mut self.ready);
+            }
         }
         true
     }
@@ -254,19 +283,21 @@ impl Lanes {
         }
     }
 
-    /// All open batches are to be handed over.
+    /// All open batches are to be handed over, but for those of lanes that are held: these grow until then.
     pub fn release(&mut self) {
         for slot in self.open.drain(..) {
             let Some(Some(lane)) = self.lanes.get_mut(slot) else { continue };
-            if let Some(batch) = lane.open.take() {
-                lane.waiting.push_back(batch);
+            if lane.is_held {
+                continue;
             }
-            lane.chunk = Pool::size_for(lane.unsent_bytes.min(LARGEST_CHUNK));
+            lane.close_open();
+            lane.chunk = Pool::size_for(lane.unsent_bytes.min(self.largest_chunk));
             lane.make_ready(&mut self.ready);
         }
     }
 
-    /// Hands over what is ready, as far as `send` takes it; a lane with its part of the engine's places waits.
+    /// Hands over what is ready, as far as `send` takes it, in turns of as much as one request carries for a partition. A
+    /// lane with its part of the engine's places waits, and so does one whose turn `send` does not take.
     pub fn hand_over(
         &mut self,
         now: Instant,
@@ -278,16 +309,23 @@ impl Lanes {
             let Some(Some(lane)) = self.lanes.get_mut(slot) else { continue };
             lane.is_ready = false;
             let too_late = lane.withdrawn.is_some_and(|since| now.saturating_duration_since(since) > WITHDRAWN);
+            let mut turn = Request::default();
             while let Some(batch) = lane.waiting.pop_front() {
                 let (lines, bytes) = (batch.lines() as usize, batch.chunk_bytes());
                 if !too_late {
                     let free = self.most_sent_lines.saturating_sub(self.sent_lines);
                     let fair = lane.sent_lines == 0 || lane.sent_lines + lines <= free;
+                    if turn.is_full_for(&batch, self.batch_lines, self.batch_bytes) {
+                        lane.turn = lane.turn.wrapping_add(1);
+                        turn = Request::default();
+                    }
+                    let with_it = turn.with(&batch);
                     let sent = if fair { send(lane.addressed(batch, now)) } else { Err(batch) };
                     if let Err(batch) = sent {
                         lane.waiting.push_front(batch);
                         break;
                     }
+                    turn = with_it;
                     if lane.sent_lines == 0 {
                         lane.progress = now;
                     }
@@ -299,8 +337,15 @@ impl Lanes {
                 self.sent_lines += lines;
                 self.unsent_bytes -= bytes;
             }
-            if lane.waiting.is_empty() {
+            if turn.lines > 0 {
                 lane.turn = lane.turn.wrapping_add(1);
+            }
+            if lane.waiting.is_empty() {
+                continue;
+            }
+            if lane.sent_lines > 0 && lane.withdrawn.is_none() {
+                lane.is_held = true;
+                self.unsent_bytes -= lane.unsent_bytes;
             } else {
                 lane.make_ready(&mut self.ready);
             }
@@ -322,6 +367,7 @@ impl Lanes {
             lane.progress = now;
             lane.sent_lines -= lines;
             lane.held_bytes -= batch.chunk_bytes() + lines * ENGINE_BYTES_PER_LINE;
+            self.unsent_bytes += lane.let_go(&mut self.ready);
         }
         self.sent_lines -= lines;
         self.lines -= lines;
@@ -333,7 +379,10 @@ impl Lanes {
         let mut any = false;
         for lane in self.lanes.iter_mut().flatten() {
             lane.withdrawn = if lane.account.is_withdrawn() { lane.withdrawn.or(Some(now)) } else { None };
-            any |= lane.withdrawn.is_some() && lane.open.is_some();
+            if lane.withdrawn.is_some() {
+                self.unsent_bytes += lane.let_go(&mut self.ready);
+                any |= lane.open.is_some();
+            }
         }
         any
     }
@@ -344,7 +393,8 @@ impl Lanes {
         // Handed to nobody: booked as if the sink had taken and failed it.
         self.ready.clear();
         for lane in self.lanes.iter_mut().flatten() {
-            lane.is_ready = false;
+            (lane.is_ready, lane.is_held) = (false, false);
+            lane.close_open();
             for batch in lane.waiting.drain(..) {
                 lane.sent_lines += batch.lines() as usize;
                 self.sent_lines += batch.lines() as usize;
@@ -369,6 +419,20 @@ impl Lane {
             let appended = batch.append(value, to_escape);
             debug_assert!(appended, "room was found for the line");
         }
+    }
+
+    fn close_open(&mut self) {
+        self.waiting.extend(self.open.take());
+    }
+
+    /// Hands over what was gathered while it was held. Returns the bytes of it, none if it was not.
+    fn let_go(&mut self, ready: &mut VecDeque<usize>) -> usize {
+        if !std::mem::take(&mut self.is_held) {
+            return 0;
+        }
+        self.close_open();
+        self.make_ready(ready);
+        self.unsent_bytes
     }
 
     fn waiting_lines(&self) -> usize {

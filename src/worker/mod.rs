@@ -129,6 +129,7 @@ impl Worker {
         let now = Instant::now();
         let taken_before = self.books.ledger.bytes_taken;
         let drain = self.drain(now, orders.flush);
+        self.poll(now);
         let flushing = !drain.stopped && self.pass_flush > self.flushes.last().map_or(orders.flushed, |flush| flush.0);
         let due = self.deadline.is_some_and(|deadline| now >= deadline);
         let early = drain.stopped || self.closing || self.books.lanes.is_crowded();
@@ -140,7 +141,7 @@ impl Worker {
             }
         }
         self.hand_over(now);
-        self.poll(now);
+        self.settle(now);
         self.publish(now);
         self.finish_flushes();
 
@@ -198,6 +199,10 @@ impl Worker {
 
     fn poll(&mut self, now: Instant) {
         self.sink.poll(&mut self.ended);
+        self.settle(now);
+    }
+
+    fn settle(&mut self, now: Instant) {
         for ended in self.ended.drain(..) {
             self.books.settle(ended, now);
         }

@@ -223,6 +223,56 @@ fn a_stuck_client_pins_its_own_share_and_the_others_flow() {
 }
 
 #[test]
+fn what_the_sink_does_not_take_yet_is_gathered_and_goes_in_order() {
+    let bench = Bench::new(r#", "kafka": {"linger.ms": 10}"#, r#"{"id": "slow"}, {"id": "fine"}"#);
+    (bench.desk.lock().unwrap().one_turn, bench.desk.lock().unwrap().stuck) = (true, vec!["slow".into()]);
+    let mut number = 0..;
+    let mut submit = |times: usize| {
+        for number in number.by_ref().take(times) {
+            bench.submit(&format!("slow {number}")).unwrap();
+        }
+    };
+    submit(1);
+    eventually("the first is sent", || bench.desk.lock().unwrap().held.len() == 1);
+    // The other client's lines show that the batching time is over again and again.
+    for round in 1..=20 {
+        submit(10);
+        bench.submit(&format!("fine {round}")).unwrap();
+        eventually("the other's line", || bench.delivered("fine").len() == round);
+    }
+    assert_eq!(bench.desk.lock().unwrap().held.len(), 1);
+    let before = bench.desk.lock().unwrap().batches;
+    bench.desk.lock().unwrap().stuck.clear();
+    // Without a batching time to come or a flush: at once when the first has ended.
+    eventually("the rest", || bench.delivered("slow").len() == 201);
+    assert_eq!(bench.delivered("slow"), (0..201).map(|number| number.to_string()).collect::<Vec<_>>());
+    let batches = bench.desk.lock().unwrap().batches - before;
+    assert!(batches < 5, "{batches} batches of 20 batching times");
+}
+
+#[test]
+fn what_is_sent_for_one_turn_fits_one_request() {
+    let config = r#", "kafka": {"linger.ms": 200, "batch.num.messages": 50, "batch.size": 20000}"#;
+    let bench = Bench::new(config, r#"{"id": "c1"}, {"id": "c2"}"#);
+    (bench.desk.lock().unwrap().one_turn, bench.desk.lock().unwrap().stuck) = (true, vec!["c1".into(), "c2".into()]);
+    for number in 0..300 {
+        bench.submit(&format!("c1 {number}")).unwrap();
+        bench.submit(&format!("c2 {number} {}", "x".repeat(1000))).unwrap();
+    }
+    eventually("some of both are sent", || {
+        let desk = bench.desk.lock().unwrap();
+        ["c1", "c2"].iter().all(|topic| desk.held.iter().any(|batch| *batch.topic == **topic))
+    });
+    bench.desk.lock().unwrap().stuck.clear();
+    bench.flush();
+    let desk = bench.desk.lock().unwrap();
+    assert_eq!(desk.delivered.len(), 600);
+    for (topic, sums) in &desk.turns {
+        assert!(sums.lines <= 50 && sums.bytes <= 20_000, "{topic:?}: {sums:?}");
+    }
+}
+
+#[test]
 fn a_close_with_nowhere_to_send_ends_in_time_with_every_line_accounted_for() {
     let bench = Bench::new("", r#"{"id": "c1"}"#);
     bench.desk.lock().unwrap().busy = true;

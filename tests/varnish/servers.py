@@ -141,6 +141,8 @@ class _Answer(socketserver.StreamRequestHandler):
                 self.wfile.write(b"s" * (size // 20))
                 time.sleep(0.02)
             return True
+        if path.startswith("/sized/"):
+            return self.send(b"x" * int(path.removeprefix("/sized/")), head=head)
         if path.startswith("/late"):
             time.sleep(0.2)
             return self.send(body, head=head)

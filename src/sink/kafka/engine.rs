@@ -68,6 +68,8 @@ struct Topic {
     /// Number of partitions; 0 until the engine's first look at the topic's metadata.
     partitions: Arc<AtomicI32>,
     hand_overs: u32,
+    /// Turns with batches that are not reported, and how many these are.
+    under_way: Vec<(u32, u32)>,
 }
 
 /// One in so many hand-overs of a topic asks the engine for the number of partitions again: they may grow.
@@ -128,6 +130,32 @@ impl Engine {
         self.topics.contains_key(topic)
     }
 
+    /// Whether nothing of another turn is under way to the partition that this turn goes to.
+    ///
+    /// An idempotent producer has one request for a partition under way at a time. As long as more lines wait for it to be
+    /// answered, librdkafka 2.12's thread for the broker does not sleep: `rd_kafka_toppar_producer_serve` asks to be
+    /// called again at once, and then finds that it may not send.
+    pub fn is_free(&self, topic: &str, turn: u32) -> bool {
+        let Some(topic) = self.topics.get(topic) else { return true };
+        // Until their number is known, all turns may go to the same one.
+        let partitions = topic.partitions.load(Ordering::Relaxed).max(1);
+        topic
+            .under_way
+            .iter()
+            .all(|(other, _)| *other == turn || chosen(*other, partitions) != chosen(turn, partitions))
+    }
+
+    /// A batch that was handed over is reported as a whole.
+    pub fn is_reported(&mut self, topic: &str, turn: u32) {
+        let Some(topic) = self.topics.get_mut(topic) else { return };
+        if let Some(at) = topic.under_way.iter().position(|(other, _)| *other == turn) {
+            topic.under_way[at].1 -= 1;
+            if topic.under_way[at].1 == 0 {
+                topic.under_way.swap_remove(at);
+            }
+        }
+    }
+
     /// Hands over `values`, which stay where they are until each was reported; all go to one partition, the `turn`th
     /// modulo their number. `refused` gets the report of each that the engine did not take.
     ///
@@ -152,6 +180,10 @@ impl Engine {
         let known = topic.partitions.load(Ordering::Relaxed);
         let look = topic.hand_overs % LOOK_EVERY == 0;
         topic.hand_overs = topic.hand_overs.wrapping_add(1);
+        match topic.under_way.iter_mut().find(|(other, _)| *other == turn) {
+            Some((_, batches)) => *batches += 1,
+            None => topic.under_way.push((turn, 1)),
+        }
         let partition = if known > 0 && !look { chosen(turn, known) } else { UNASSIGNED };
         let handle = topic.handle;
         // SAFETY: the handle lives as long as the engine; the messages are a valid array, which the call reads and
@@ -180,7 +212,7 @@ impl Engine {
                 return None;
             }
             self.partitions.push(Arc::clone(&partitions));
-            self.topics.insert(Arc::clone(name), Topic { handle, partitions, hand_overs: 0 });
+            self.topics.insert(Arc::clone(name), Topic { handle, partitions, hand_overs: 0, under_way: Vec::new() });
         }
         self.topics.get_mut(name)
     }

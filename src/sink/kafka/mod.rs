@@ -283,6 +283,9 @@ impl KafkaSink {
             return;
         }
         if let Some(handed) = self.hands.take(number) {
+            if let State::Running(engine) = &mut self.state {
+                engine.is_reported(&handed.batch.topic, handed.batch.turn);
+            }
             if handed.again > 0 {
                 let place = self.again.partition_point(|other| other.sequence < handed.sequence);
                 self.again.insert(place, handed);
@@ -415,7 +418,7 @@ impl Common {
 impl Sink for KafkaSink {
     fn send(&mut self, batch: Batch) -> Result<(), Batch> {
         let lines = batch.lines() as usize;
-        let ready = matches!(self.state, State::Running(_))
+        let ready = matches!(&self.state, State::Running(engine) if engine.is_free(&batch.topic, batch.turn))
             && self.again.is_empty()
             && self.hands.owed == 0 // What comes after a batch that was partly refused waits until that is whole.
             && self.hands.have_room(lines, batch.value_bytes(), self.common.config.max_messages, self.common.most_bytes);

@@ -451,12 +451,43 @@ fn a_full_engine_that_fails_for_good_loses_nothing() {
 }
 
 #[test]
+fn a_partition_takes_one_turn_at_a_time() {
+    let mut rig = Rig::new("", &["one"]);
+    rig.broker.create_topic("three", 3, 1).unwrap();
+    let list = br#"{"clients": [{"id": "one"}, {"id": "three"}]}"#;
+    rig.routes.replace(crate::clients::ClientList::from_json(list).unwrap());
+    for part in lines(0, 300).chunks(100) {
+        rig.send("three", part);
+    }
+    rig.finish();
+    rig.broker.broker_round_trip_time(-1, Duration::from_secs(60)).unwrap();
+    // A turn of its own for each partition, more of a turn that is under way; and a topic whose partitions are not known.
+    let taken = [("three", 3), ("three", 4), ("three", 5), ("three", 4), ("one", 7), ("one", 7)];
+    let refused = [("three", 6), ("three", 7), ("three", 8), ("one", 8)];
+    for (client, turn) in taken.into_iter().chain(refused) {
+        rig.turn = turn;
+        let batch = rig.batch(client, &lines(0, 10));
+        let is_taken = rig.sink.send(batch).is_ok();
+        assert_eq!(is_taken, !refused.contains(&(client, turn)), "{client}, turn {turn}");
+    }
+    // Every partition is free again once what it was sent is reported.
+    rig.broker.broker_round_trip_time(-1, Duration::ZERO).unwrap();
+    rig.sent += taken.len();
+    for (client, _) in refused {
+        rig.send(client, &lines(0, 10));
+    }
+    assert_eq!(rig.finish(), Sums { delivered: 300 + 100, failed: 0 });
+}
+
+#[test]
 fn giving_up_ends_every_batch_at_once_whatever_the_brokers_do() {
     let mut rig = Rig::new("", &["a"]);
     rig.send("a", &lines(0, 100));
     rig.finish();
     rig.broker.broker_round_trip_time(-1, Duration::from_secs(60)).unwrap();
+    let turn = rig.turn;
     for part in lines(100, 1100).chunks(100) {
+        rig.turn = turn;
         rig.send("a", part);
     }
     for _ in 0..100 {

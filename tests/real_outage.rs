@@ -122,6 +122,42 @@ fn nothing_is_lost_or_doubled_when_kafka_hangs_for_longer_than_requests_wait() {
     assert_all_arrived(&kafka, "SIGSTOP for 5 s", &producer, &topics, &submitted);
 }
 
+/// Processor time of the engine's threads.
+fn engine_worked() -> Duration {
+    let mut sum = Duration::ZERO;
+    for task in std::fs::read_dir("/proc/self/task").expect("this process").flatten() {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        if read("comm").starts_with("rdk") {
+            let nanoseconds = read("schedstat").split(' ').next().and_then(|text| text.parse().ok());
+            sum += Duration::from_nanos(nanoseconds.unwrap_or(0));
+        }
+    }
+    sum
+}
+
+#[test]
+fn the_engine_sleeps_while_kafka_takes_requests_and_does_not_answer() {
+    /// Within socket.timeout.ms: a broker that lets connections stand is the one that is waited for.
+    const SILENCE: Duration = Duration::from_millis(2500);
+    let kafka = shared();
+    let topics = topics("silent");
+    create(&kafka, &topics);
+    let producer = producer(&kafka, "silent", &topics);
+    let stream = Stream::start(&producer, THREADS, PER_MS, &["c0", "c1", "c2"]);
+    let delivered = || producer.stats().expect("statistics").delivered;
+    wait_until("deliveries", Duration::from_secs(30), || delivered() > 1000);
+    kafka.pause();
+    let before = engine_worked();
+    std::thread::sleep(SILENCE);
+    let worked = engine_worked() - before;
+    kafka.resume();
+    let submitted = stream.end();
+    producer.flush(Some(Duration::from_secs(60))).expect("all delivered");
+    println!("the engine's threads worked {worked:?} of {SILENCE:?}");
+    assert!(worked < SILENCE / 10, "the engine's threads worked {worked:?} of {SILENCE:?}");
+    assert_all_arrived(&kafka, "silence", &producer, &topics, &submitted);
+}
+
 #[test]
 fn lines_that_wait_for_room_during_an_outage_are_not_dropped_when_it_ends() {
     let kafka = shared();

@@ -33,6 +33,10 @@ test: ## every test; installs what is missing, starts the servers it needs
 bench: ## side by side with the peers: the quick form (BENCH=full for the long one)
 	benches/run $(or $(BENCH),quick)
 
+.PHONY: soak
+soak: ## the long runs: thousands of VCL loads and nginx reloads under load
+	scripts/soak
+
 .PHONY: header
 header: ## writes include/tel.h from the sources
 	TEL_UPDATE_HEADER=1 $(CARGO) test --quiet --test header

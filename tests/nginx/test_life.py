@@ -103,7 +103,7 @@ class Life(unittest.TestCase):
         self.assertEqual(len(lost), 0, f"{len(lost)} of {len(own)} lines lost")
         return len(own)
 
-    def test_fifty_reloads_under_load(self):
+    def test_reloads_under_load(self):
         rounds = int(os.environ.get("TEL_NGINX_RELOADS", "50"))
         Kafka.shared().topics(["reload"])
         with self.nginx("reload") as nginx:

@@ -99,6 +99,11 @@ impl Batch {
         self.used
     }
 
+    /// Bytes of chunk that its lines take.
+    pub fn used_bytes(&self) -> usize {
+        self.chunk.len() - self.room_left()
+    }
+
     /// Bytes of memory it holds.
     pub fn chunk_bytes(&self) -> usize {
         self.chunk.len()

@@ -291,7 +291,7 @@ impl Lanes {
                 continue;
             }
             lane.close_open();
-            lane.chunk = Pool::size_for(lane.unsent_bytes.min(self.largest_chunk));
+            lane.chunk = Pool::size_for(lane.waiting_bytes().min(self.largest_chunk));
             lane.make_ready(&mut self.ready);
         }
     }
@@ -433,6 +433,11 @@ impl Lane {
         self.close_open();
         self.make_ready(ready);
         self.unsent_bytes
+    }
+
+    /// What its waiting batches need of their chunks.
+    fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(Batch::used_bytes).sum()
     }
 
     fn waiting_lines(&self) -> usize {

@@ -204,11 +204,9 @@ class End(TeldCase):
             teld.wait_for_picture("read", lambda now: now.inputs["a"]["lines"] == 1)
             teld.process.terminate()
             manager.wait_until_told("STOPPING=1")
-            start = time.monotonic()
             teld.process.terminate()
-            self.assertEqual(teld.process.wait(5), 1)
-            took = time.monotonic() - start
-        self.assertLess(took, 1)
+            # The drain would take a minute.
+            self.assertEqual(teld.process.wait(10), 1)
         wait_for("its child has ended, deaf as it is", lambda: not child[0].fields(), 10)
 
     def test_a_child_that_does_not_listen_is_killed(self):

@@ -152,7 +152,7 @@ class Lifecycle(unittest.TestCase):
             varnish.cli("vcl.use", "boot")
             start = time.monotonic()
             varnish.cli("vcl.discard", f"v{n}")
-            self.assertLess(time.monotonic() - start, 1.5)
+            self.assertLess(time.monotonic() - start, 4)
             servers.wait_for(lambda: self.kafka_threads(process) == [], "libtel's threads are gone")
             if n == 2:
                 before = process.files(), process.memory()
@@ -176,7 +176,7 @@ class Lifecycle(unittest.TestCase):
         varnish.cli("vcl.use", "boot")
         start = time.monotonic()
         varnish.cli("vcl.discard", "down")
-        self.assertLess(time.monotonic() - start, 1.5)
+        self.assertLess(time.monotonic() - start, 4)
         # The worker's end does not wait for the half minute that the lines still have.
         start = time.monotonic()
         varnish.cli("stop")

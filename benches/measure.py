@@ -77,26 +77,6 @@ def measure_many_clients():
     return done.stdout.rstrip().splitlines()
 
 
-# --- hosts ----------------------------------------------------------------------------------------------------------
-
-HOSTS = {
-    "Varnish: what a line costs a request": ["varnish"],
-    "nginx: what a line costs a request": ["nginx", "9", "3"],
-    "What requests notice of Kafka's state": ["in_the_way"],
-}
-
-
-def measure_hosts():
-    lines = []
-    for title, (script, *arguments) in HOSTS.items():
-        say(f"benches/hosts/{script}")
-        done = subprocess.run([ROOT / "benches/hosts" / script, *arguments], stdout=subprocess.PIPE, text=True, check=True)
-        is_table = done.stdout.lstrip().startswith("|") or "\n|" in done.stdout
-        fence = [] if is_table else ["```"]
-        lines += [f"### {title}", "", f"`benches/hosts/{script}` says how.", "", *fence, done.stdout.strip(), *fence, ""]
-    return lines
-
-
 # --- report ---------------------------------------------------------------------------------------------------------
 
 
@@ -125,7 +105,7 @@ def machine(end_to_end):
     ]
 
 
-def report(form, folder, date, submit, end_to_end, many_clients, hosts):
+def report(form, folder, date, submit, end_to_end, many_clients):
     how = FORMS[form]
     text = [
         "# Performance",
@@ -169,8 +149,6 @@ def report(form, folder, date, submit, end_to_end, many_clients, hosts):
     ]
     if many_clients:
         text += ["## Many clients", "", *many_clients, ""]
-    if hosts:
-        text += ["## Inside the hosts", "", *hosts]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text("\n".join(text))
     (folder / "results.json").write_text(
@@ -200,9 +178,7 @@ def main():
     print("\n".join(["", *end_to_end_table(end_to_end), ""]))
     many_clients = measure_many_clients() if form == "full" else []
     print("\n".join(many_clients), flush=True)
-    hosts = measure_hosts() if form == "full" else []
-    print("\n".join(hosts), flush=True)
-    report(form, ROOT / folder, date, submit, end_to_end, many_clients, hosts)
+    report(form, ROOT / folder, date, submit, end_to_end, many_clients)
     print(f"bench: the report is in {folder}")
 
 

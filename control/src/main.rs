@@ -1,0 +1,3 @@
+//! The command line of tel-control.
+
+fn main() {}

@@ -14,6 +14,7 @@
 
 pub mod bundle;
 pub mod ca;
+pub mod config;
 pub mod error;
 pub mod kafka;
 pub mod names;

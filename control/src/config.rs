@@ -1,0 +1,230 @@
+//! The configuration file: one JSON object, every key checked before anything starts.
+
+use crate::error::{Error, Result};
+use crate::names::Namespace;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that an operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite:PATH` or `postgres://…`; holds secrets.
+    pub database: String,
+    /// librdkafka's properties of the administrator; may hold secrets.
+    pub kafka: BTreeMap<String, String>,
+    /// Where API and panel listen, `address:port`.
+    pub listen: String,
+    /// Certificate and key of API and panel; without them it is plain HTTP, which is for loopback alone.
+    pub tls: Option<Tls>,
+    /// Where clients find the brokers, `host:port` separated by commas.
+    pub public_bootstrap: String,
+    /// PEM file with the CA of the brokers' own certificates, for the bundle.
+    pub brokers_ca: PathBuf,
+    /// Folder of the CA that signs clients and edges.
+    pub ca: PathBuf,
+    /// File with the passphrase of that CA's key; without it the key is kept in clear.
+    pub ca_passphrase: Option<PathBuf>,
+    /// What clients' topics begin with.
+    pub namespace: Namespace,
+    /// What a client's topic is like.
+    pub topic: TopicPolicy,
+    /// How long the topic of a client that has left is kept.
+    pub grace_period: Duration,
+    /// How long a client's certificate is valid.
+    pub certificate_validity: Duration,
+}
+
+/// Files of the listener's certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM, the chain included.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// What a client's topic is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopicPolicy {
+    /// Partitions of a new topic.
+    pub partitions: u32,
+    /// Replicas; 0: the brokers' default.
+    pub replication: u16,
+    /// Lines older than this are deleted: they hold addresses of people.
+    pub retention_ms: u64,
+    /// Bytes of a partition beyond which the oldest lines are deleted; 0: no bound.
+    pub retention_bytes: u64,
+}
+
+impl Default for TopicPolicy {
+    fn default() -> TopicPolicy {
+        TopicPolicy { partitions: 3, replication: 0, retention_ms: 24 * 3600 * 1000, retention_bytes: 0 }
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    database: String,
+    kafka: BTreeMap<String, serde_json::Value>,
+    #[serde(default = "default_listen")]
+    listen: String,
+    tls: Option<Tls>,
+    public_bootstrap: String,
+    brokers_ca: PathBuf,
+    ca: PathBuf,
+    ca_passphrase: Option<PathBuf>,
+    #[serde(default = "default_namespace")]
+    namespace: String,
+    #[serde(default)]
+    topic: TopicPolicy,
+    #[serde(default = "default_grace")]
+    grace_period_hours: u32,
+    #[serde(default = "default_validity")]
+    certificate_days: u32,
+}
+
+fn default_listen() -> String {
+    "127.0.0.1:8470".into()
+}
+
+fn default_namespace() -> String {
+    "logs.".into()
+}
+
+fn default_grace() -> u32 {
+    72
+}
+
+fn default_validity() -> u32 {
+    365
+}
+
+impl Config {
+    /// Reads the file at `path`; paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// `Unavailable` if it cannot be read, `Invalid` with file, place or key, and reason.
+    pub fn read(path: &Path) -> Result<Config> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| Error::unavailable(format!("{shown}: {error}")))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Config::from_json(&text, folder).map_err(|error| Error { text: format!("{shown}: {}", error.text), ..error })
+    }
+
+    /// Takes the text of a file in `folder`.
+    ///
+    /// # Errors
+    /// `Invalid`, with place or key, and reason.
+    pub fn from_json(text: &str, folder: &Path) -> Result<Config> {
+        let file: File = serde_json::from_str(text).map_err(Error::invalid)?;
+        let named = |key: &str, why: &str| Err(Error::invalid(format!("{key}: {why}")));
+        if !["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| file.database.starts_with(scheme)) {
+            return named("database", "must be sqlite:PATH or postgres://…");
+        }
+        let mut kafka = BTreeMap::new();
+        for (name, value) in file.kafka {
+            let value = match value {
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Number(number) => number.to_string(),
+                serde_json::Value::Bool(is) => is.to_string(),
+                _ => return named(&format!("kafka.{name}"), "must be a string, a number, true or false"),
+            };
+            kafka.insert(name, value);
+        }
+        if kafka.get("bootstrap.servers").is_none_or(|servers| servers.trim().is_empty()) {
+            return named("kafka.bootstrap.servers", "required: host:port, separated by commas");
+        }
+        let servers: Vec<&str> = file.public_bootstrap.split(',').map(str::trim).collect();
+        if servers.iter().any(|server| !is_server(server)) {
+            return named("public_bootstrap", "must be host:port, separated by commas");
+        }
+        let is_local = ["127.0.0.1:", "[::1]:", "localhost:"].iter().any(|host| file.listen.starts_with(host));
+        if file.tls.is_none() && !is_local {
+            return named("tls", "required, unless listen is on 127.0.0.1, [::1] or localhost");
+        }
+        if !is_server(&file.listen) {
+            return named("listen", "must be address:port");
+        }
+        if !(1..=10_000).contains(&file.topic.partitions) {
+            return named("topic.partitions", "must be from 1 to 10000");
+        }
+        if file.topic.retention_ms < 60_000 {
+            return named("topic.retention_ms", "must be at least a minute, 60000");
+        }
+        if !(1..=3650).contains(&file.certificate_days) {
+            return named("certificate_days", "must be from 1 to 3650");
+        }
+        let at = |path: PathBuf| folder.join(path);
+        Ok(Config {
+            database: file.database,
+            kafka,
+            listen: file.listen,
+            tls: file.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),
+            public_bootstrap: servers.join(","),
+            brokers_ca: at(file.brokers_ca),
+            ca: at(file.ca),
+            ca_passphrase: file.ca_passphrase.map(at),
+            namespace: Namespace::new(&file.namespace)?,
+            topic: file.topic,
+            grace_period: Duration::from_secs(3600 * u64::from(file.grace_period_hours)),
+            certificate_validity: Duration::from_secs(24 * 3600 * u64::from(file.certificate_days)),
+        })
+    }
+}
+
+/// `host:port`, of characters that need no quoting wherever it is put.
+fn is_server(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"database": "sqlite:tel.db", "kafka": {"bootstrap.servers": "k:9092", "socket.timeout.ms": 5000},
+        "public_bootstrap": "kafka.example.com:9093", "brokers_ca": "brokers.pem", "ca": "ca"}"#;
+
+    fn with(from: &str, to: &str) -> Result<Config> {
+        assert!(GOOD.contains(from), "{from}");
+        Config::from_json(&GOOD.replace(from, to), Path::new("/etc/tel"))
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let config = Config::from_json(GOOD, Path::new("/etc/tel")).unwrap();
+        assert_eq!((config.listen.as_str(), config.namespace.as_str()), ("127.0.0.1:8470", "logs."));
+        assert_eq!(config.ca, Path::new("/etc/tel/ca"));
+        assert_eq!(config.kafka["socket.timeout.ms"], "5000");
+        assert_eq!(config.topic, TopicPolicy::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (from, to, key) in [
+            ("sqlite:tel.db", "mysql://x", "database: "),
+            ("\"k:9092\"", "\"\"", "kafka.bootstrap.servers: "),
+            ("5000", "[1]", "kafka.socket.timeout.ms: "),
+            ("kafka.example.com:9093", "kafka.example.com", "public_bootstrap: "),
+            ("kafka.example.com:9093", "a b:9093", "public_bootstrap: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"listen\": \"0.0.0.0:80\"", "tls: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"listen\": \"localhost:\"", "listen: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"namespace\": \"tel.\"", "namespace "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"topic\": {\"partitions\": 0}", "topic.partitions: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"topic\": {\"retention_ms\": 1}", "topic.retention_ms: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"certificate_days\": 0", "certificate_days: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"colour\": 1", "unknown field `colour`"),
+            ("\"ca\": \"ca\"", "\"cb\": \"ca\"", "unknown field `cb`"),
+        ] {
+            let error = with(from, to).unwrap_err();
+            assert!(error.text.starts_with(key), "{to}: {error}");
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! The clients: which are wanted, which are on their way out, and with what settings.
+
+use super::audit::of_client;
+use super::change::Change;
+use super::steps::{self, Step};
+use super::{corrupt, limited, Actor, Millis, Store};
+use crate::error::{Error, Result};
+use crate::names::ClientId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+/// What a client may be given apart from the defaults; `None` is the default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSettings {
+    /// The share of its lines that is sent, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<f64>,
+    /// At most so many lines a second from one edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lines_per_second: Option<u64>,
+    /// Partitions of its topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u32>,
+    /// For how long its topic keeps lines, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
+}
+
+impl ClientSettings {
+    /// # Errors
+    /// `Invalid`, naming the setting that cannot be.
+    pub fn check(&self) -> Result<()> {
+        if self.sample.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(Error::invalid("sample must be from 0 to 1"));
+        }
+        if self.max_lines_per_second == Some(0) {
+            return Err(Error::invalid("max_lines_per_second must be 1 or more; unsubscribe to receive nothing"));
+        }
+        if self.partitions == Some(0) {
+            return Err(Error::invalid("partitions must be 1 or more"));
+        }
+        if self.retention_ms.is_some_and(|ms| ms == 0 || i64::try_from(ms).is_err()) {
+            return Err(Error::invalid("retention_ms must be from 1 to 2^63 - 1"));
+        }
+        Ok(())
+    }
+
+    /// As it is stored and compared: the same settings are the same text.
+    fn text(&self) -> Result<String> {
+        self.check()?;
+        serde_json::to_string(self).map_err(|e| Error::invalid(format!("settings: {e}")))
+    }
+}
+
+/// A place in a topic that survives neither its deletion nor a second one of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Kafka's id of the topic.
+    pub topic_id: String,
+    /// The offset in its only partition.
+    pub offset: i64,
+}
+
+impl Position {
+    /// Whether whoever has read up to here has read `other`.
+    pub fn includes(&self, other: &Position) -> bool {
+        self.topic_id == other.topic_id && self.offset >= other.offset
+    }
+}
+
+/// What is wanted of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Desired {
+    /// The service.
+    Wanted,
+    /// Its end: out of the list at once, the topic kept for a while.
+    Leaving {
+        /// When it was asked for.
+        since: Millis,
+        /// From when its topic may be deleted.
+        delete_after: Millis,
+        /// The deletion has begun and is not taken back.
+        deleting: bool,
+    },
+}
+
+/// A client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    /// Its topic.
+    pub topic: String,
+    /// What it is given.
+    pub settings: ClientSettings,
+    /// What is wanted.
+    pub desired: Desired,
+    /// Kafka's id of the topic that was made for it; no other one is its.
+    pub topic_id: Option<String>,
+    /// Where the client list has it.
+    pub listed: Option<Position>,
+    /// When it was added.
+    pub created_at: Millis,
+    /// The number of the latest change of what is wanted.
+    pub revision: i64,
+}
+
+/// A client to be added.
+#[derive(Clone, Debug)]
+pub struct NewClient {
+    /// Its id.
+    pub id: ClientId,
+    /// Its topic.
+    pub topic: String,
+    /// What it is given.
+    pub settings: ClientSettings,
+}
+
+/// What came of adding a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It was not there.
+    New,
+    /// It is there just so; nothing is changed.
+    Same,
+    /// It was leaving, which is undone.
+    Back,
+    /// It, or another under whose name it would fall, is there otherwise; nothing is changed. What differs.
+    Different(String),
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// In the order of their ids.
+    pub clients: Vec<Client>,
+    /// After which id the next part starts, if there is one.
+    pub next: Option<ClientId>,
+}
+
+/// How many clients there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// With the service, or on the way to it.
+    pub wanted: u64,
+    /// On the way out.
+    pub leaving: u64,
+    /// Of all of them, those with a failed step.
+    pub failing: u64,
+}
+
+impl Store {
+    /// Adds a client, or finds it there, or undoes its leaving; concurrent calls agree.
+    ///
+    /// # Errors
+    /// `Invalid` for impossible settings; `Unavailable`.
+    pub async fn add_client(&self, who: &Actor, new: &NewClient, now: Millis) -> Result<Added> {
+        let mut added = self.add_clients(who, std::slice::from_ref(new), now).await?;
+        added.pop().ok_or_else(|| Error::unavailable("database: no result"))
+    }
+
+    /// Adds many in one transaction; the results are in their order.
+    ///
+    /// # Errors
+    /// `Invalid` for impossible settings, and then none is added; `Unavailable`.
+    pub async fn add_clients(&self, who: &Actor, new: &[NewClient], now: Millis) -> Result<Vec<Added>> {
+        let mut change = self.change(who, now).await?;
+        let mut added = Vec::with_capacity(new.len());
+        for client in new {
+            added.push(add(&mut change, client).await?);
+        }
+        if added.iter().any(|added| matches!(added, Added::New | Added::Back)) {
+            change.commit().await?;
+        }
+        Ok(added)
+    }
+
+    /// Gives a client other settings; `read` is the revision on which they are based, if that matters.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` if it is leaving, or has changed since `read`; `Invalid` for impossible settings; `Unavailable`.
+    pub async fn change_settings(
+        &self,
+        who: &Actor,
+        id: &ClientId,
+        settings: &ClientSettings,
+        read: Option<i64>,
+        now: Millis,
+    ) -> Result<Client> {
+        let text = settings.text()?;
+        let mut change = self.change(who, now).await?;
+        let client = wanted(&mut change, id).await?;
+        if read.is_some_and(|read| read != client.revision) {
+            return Err(Error::conflict(format!("client {id} was changed meanwhile")));
+        }
+        let before = client.settings.text()?;
+        if before == text {
+            return Ok(client);
+        }
+        sqlx::query("UPDATE clients SET settings = $1, revision = $2 WHERE id = $3")
+            .bind(&text)
+            .bind(change.revision())
+            .bind(id.as_str())
+            .execute(&mut *change)
+            .await?;
+        steps::restart(&mut change, id, Step::WANTED).await?;
+        change.audit("client.settings", &of_client(id), json!({ "from": client.settings, "to": settings })).await?;
+        let client = Client { settings: settings.clone(), revision: change.revision(), ..client };
+        change.commit().await?;
+        Ok(client)
+    }
+
+    /// Ends the service: out of the list now, the topic deleted from `delete_after` on. A second call changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable`.
+    pub async fn leave(&self, who: &Actor, id: &ClientId, delete_after: Millis, now: Millis) -> Result<Client> {
+        let mut change = self.change(who, now).await?;
+        let client = found(&mut change, id).await?;
+        if client.desired != Desired::Wanted {
+            return Ok(client);
+        }
+        sqlx::query("UPDATE clients SET leaving_since = $1, delete_after = $2, revision = $3 WHERE id = $4")
+            .bind(now)
+            .bind(delete_after)
+            .bind(change.revision())
+            .bind(id.as_str())
+            .execute(&mut *change)
+            .await?;
+        steps::replace(&mut change, id, Step::LEAVING, |step| match step {
+            Step::TopicDeleted => delete_after,
+            _ => now,
+        })
+        .await?;
+        change.audit("client.leave", &of_client(id), json!({ "delete_after": delete_after })).await?;
+        let desired = Desired::Leaving { since: now, delete_after, deleting: false };
+        let client = Client { desired, revision: change.revision(), ..client };
+        change.commit().await?;
+        Ok(client)
+    }
+
+    /// To be asked right before the topic of this id is deleted. From a yes on, leaving is no longer undone.
+    ///
+    /// No unless the client is leaving, its time is over, and the topic is the very one that was made for it.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn begin_delete(&self, who: &Actor, id: &ClientId, topic_id: &str, now: Millis) -> Result<bool> {
+        let mut change = self.change(who, now).await?;
+        let Some(client) = find(&mut change, id).await? else { return Ok(false) };
+        match client.desired {
+            Desired::Leaving { delete_after, deleting, .. }
+                if delete_after <= now && client.topic_id.as_deref() == Some(topic_id) =>
+            {
+                if deleting {
+                    return Ok(true);
+                }
+            }
+            _ => return Ok(false),
+        }
+        sqlx::query("UPDATE clients SET deleting_since = $1, revision = $2 WHERE id = $3")
+            .bind(now)
+            .bind(change.revision())
+            .bind(id.as_str())
+            .execute(&mut *change)
+            .await?;
+        let details = json!({ "topic": client.topic, "topic_id": topic_id });
+        change.audit("topic.delete", &of_client(id), details).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
+    /// Removes a client whose time is over and whose topic of this id is gone from Kafka (`None`: it never had one). What remains
+    /// is its last generation, its volume and the audit log.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` if it is not leaving, its time is not over, or its topic is another; `Unavailable`.
+    pub async fn forget(&self, who: &Actor, id: &ClientId, topic_id: Option<&str>, now: Millis) -> Result<()> {
+        let mut change = self.change(who, now).await?;
+        let client = found(&mut change, id).await?;
+        match client.desired {
+            Desired::Wanted => return Err(Error::conflict(format!("client {id} is not leaving"))),
+            Desired::Leaving { delete_after, .. } if delete_after > now => {
+                return Err(Error::conflict(format!("client {id} may still come back")))
+            }
+            Desired::Leaving { .. } => {}
+        }
+        if client.topic_id.as_deref() != topic_id {
+            return Err(Error::conflict(format!(
+                "client {id}: topic {} is not the one that was made for it",
+                client.topic
+            )));
+        }
+        for sql in [
+            "DELETE FROM steps WHERE client_id = $1",
+            "DELETE FROM credentials WHERE client_id = $1",
+            "DELETE FROM clients WHERE id = $1",
+        ] {
+            sqlx::query(sql).bind(id.as_str()).execute(&mut *change).await?;
+        }
+        change.audit("client.forget", &of_client(id), json!({ "topic": client.topic, "topic_id": topic_id })).await?;
+        change.commit().await
+    }
+
+    /// Notes which topic was made for the client. False if it is another client by now.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn set_topic_id(&self, who: &Actor, id: &ClientId, topic_id: &str, now: Millis) -> Result<bool> {
+        let mut change = self.change(who, now).await?;
+        let Some(client) = find(&mut change, id).await? else { return Ok(false) };
+        if client.topic_id.as_deref() == Some(topic_id) {
+            return Ok(true);
+        }
+        sqlx::query("UPDATE clients SET topic_id = $1 WHERE id = $2")
+            .bind(topic_id)
+            .bind(id.as_str())
+            .execute(&mut *change)
+            .await?;
+        let details = json!({ "topic": client.topic, "from": client.topic_id, "to": topic_id });
+        change.audit("topic.create", &of_client(id), details).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
+    /// Notes where the list has these clients; to be followed by [`Store::set_steps`], which says that it has.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn set_listed(&self, listed: &[(ClientId, Position)], now: Millis) -> Result<()> {
+        let mut change = self.change(&Actor::reconciler(), now).await?;
+        for (id, position) in listed {
+            sqlx::query("UPDATE clients SET listed_topic_id = $1, listed_offset = $2 WHERE id = $3")
+                .bind(&position.topic_id)
+                .bind(position.offset)
+                .bind(id.as_str())
+                .execute(&mut *change)
+                .await?;
+        }
+        change.commit_unaudited().await
+    }
+
+    /// The client, if it is known.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn client(&self, id: &ClientId) -> Result<Option<Client>> {
+        let row =
+            sqlx::query("SELECT * FROM clients WHERE id = $1").bind(id.as_str()).fetch_optional(self.pool()).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Clients in the order of their ids, from after `after` on; only the leaving (`Some(true)`) or the others (`Some(false)`).
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn clients(&self, leaving: Option<bool>, after: Option<&ClientId>, limit: usize) -> Result<Page> {
+        let sql = match leaving {
+            None => "SELECT * FROM clients WHERE id > $1 ORDER BY id LIMIT $2",
+            Some(true) => "SELECT * FROM clients WHERE leaving_since IS NOT NULL AND id > $1 ORDER BY id LIMIT $2",
+            Some(false) => "SELECT * FROM clients WHERE leaving_since IS NULL AND id > $1 ORDER BY id LIMIT $2",
+        };
+        let limit = limited(limit).max(1);
+        let rows =
+            sqlx::query(sql).bind(after.map_or("", ClientId::as_str)).bind(limit + 1).fetch_all(self.pool()).await?;
+        let mut clients = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = clients.len() > limit;
+        clients.truncate(limit);
+        let next = if more { clients.last().map(|client| client.id.clone()) } else { None };
+        Ok(Page { clients, next })
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn count_clients(&self) -> Result<Counts> {
+        let sql = "SELECT COUNT(*) AS clients, COUNT(leaving_since) AS leaving, \
+                   (SELECT COUNT(DISTINCT client_id) FROM steps WHERE state <> 'done' AND state = 'failed') AS failing FROM clients";
+        let row = sqlx::query(sql).fetch_one(self.pool()).await?;
+        let number = |name: &str| -> Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or(0)) };
+        let leaving = number("leaving")?;
+        Ok(Counts { wanted: number("clients")?.saturating_sub(leaving), leaving, failing: number("failing")? })
+    }
+}
+
+async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
+    let settings = new.settings.text()?;
+    // First the one of the same id: of several that are in the way it says most.
+    let sql = "SELECT * FROM clients WHERE id = $1 OR collision_key = $2 OR topic = $3 \
+               ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END LIMIT 1";
+    let row = sqlx::query(sql)
+        .bind(new.id.as_str())
+        .bind(new.id.collision_key())
+        .bind(&new.topic)
+        .fetch_optional(&mut **change)
+        .await?;
+    let Some(there) = row.as_ref().map(read).transpose()? else {
+        insert(change, new, &settings).await?;
+        return Ok(Added::New);
+    };
+    if there.id != new.id {
+        return Ok(Added::Different(if there.topic == new.topic {
+            format!("client {} has the topic {}", there.id, there.topic)
+        } else {
+            format!("client {} is there, which Kafka's metrics do not tell from {}", there.id, new.id)
+        }));
+    }
+    if there.topic != new.topic {
+        return Ok(Added::Different(format!("client {} has the topic {}, not {}", new.id, there.topic, new.topic)));
+    }
+    if there.settings.text()? != settings {
+        return Ok(Added::Different(format!("client {} has other settings", new.id)));
+    }
+    match there.desired {
+        Desired::Wanted => Ok(Added::Same),
+        Desired::Leaving { deleting: true, .. } => {
+            Ok(Added::Different(format!("client {}: its topic is being deleted; ask again in a moment", new.id)))
+        }
+        Desired::Leaving { .. } => {
+            let sql = "UPDATE clients SET leaving_since = NULL, delete_after = NULL, revision = $1 WHERE id = $2";
+            sqlx::query(sql).bind(change.revision()).bind(new.id.as_str()).execute(&mut **change).await?;
+            let now = change.at();
+            steps::replace(change, &new.id, Step::WANTED, |_| now).await?;
+            change.audit("client.back", &of_client(&new.id), json!({})).await?;
+            Ok(Added::Back)
+        }
+    }
+}
+
+async fn insert(change: &mut Change, new: &NewClient, settings: &str) -> Result<()> {
+    let sql = "INSERT INTO clients (id, collision_key, topic, settings, created_at, revision) VALUES ($1, $2, $3, $4, $5, $6)";
+    sqlx::query(sql)
+        .bind(new.id.as_str())
+        .bind(new.id.collision_key())
+        .bind(&new.topic)
+        .bind(settings)
+        .bind(change.at())
+        .bind(change.revision())
+        .execute(&mut **change)
+        .await?;
+    let now = change.at();
+    steps::replace(change, &new.id, Step::WANTED, |_| now).await?;
+    change.audit("client.add", &of_client(&new.id), json!({ "topic": new.topic, "settings": new.settings })).await
+}
+
+/// The client as the transaction sees it.
+pub(super) async fn find(connection: &mut AnyConnection, id: &ClientId) -> Result<Option<Client>> {
+    let row = sqlx::query("SELECT * FROM clients WHERE id = $1").bind(id.as_str()).fetch_optional(connection).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The client as the transaction sees it, or `NotFound`.
+pub(super) async fn found(connection: &mut AnyConnection, id: &ClientId) -> Result<Client> {
+    find(connection, id).await?.ok_or_else(|| Error::not_found(format!("client {id} is not known")))
+}
+
+/// The client as the transaction sees it, or `NotFound`, or `Conflict` if it is leaving.
+pub(super) async fn wanted(connection: &mut AnyConnection, id: &ClientId) -> Result<Client> {
+    let client = found(connection, id).await?;
+    match client.desired {
+        Desired::Wanted => Ok(client),
+        Desired::Leaving { .. } => Err(Error::conflict(format!("client {id} is leaving; subscribe it again first"))),
+    }
+}
+
+/// An id as the database has it.
+pub(super) fn client_id(text: &str) -> Result<ClientId> {
+    ClientId::new(text).map_err(|_| corrupt("client id", text))
+}
+
+/// A position of two columns.
+pub(super) fn position(row: &AnyRow, topic_id: &str, offset: &str) -> Result<Option<Position>> {
+    let topic_id: Option<String> = row.try_get(topic_id)?;
+    let offset: Option<i64> = row.try_get(offset)?;
+    Ok(topic_id.zip(offset).map(|(topic_id, offset)| Position { topic_id, offset }))
+}
+
+fn read(row: &AnyRow) -> Result<Client> {
+    let id: String = row.try_get("id")?;
+    let settings: String = row.try_get("settings")?;
+    let since: Option<Millis> = row.try_get("leaving_since")?;
+    let delete_after: Option<Millis> = row.try_get("delete_after")?;
+    let deleting_since: Option<Millis> = row.try_get("deleting_since")?;
+    Ok(Client {
+        id: client_id(&id)?,
+        topic: row.try_get("topic")?,
+        settings: serde_json::from_str(&settings).map_err(|_| corrupt("settings", &settings))?,
+        desired: match since.zip(delete_after) {
+            None => Desired::Wanted,
+            Some((since, delete_after)) => Desired::Leaving { since, delete_after, deleting: deleting_since.is_some() },
+        },
+        topic_id: row.try_get("topic_id")?,
+        listed: position(row, "listed_topic_id", "listed_offset")?,
+        created_at: row.try_get("created_at")?,
+        revision: row.try_get("revision")?,
+    })
+}

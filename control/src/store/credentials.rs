@@ -1,0 +1,281 @@
+//! The clients' credentials: generations of certificates, never a key.
+
+use super::audit::of_client;
+use super::change::Change;
+use super::clients::{client_id, wanted};
+use super::steps::{restart, Step};
+use super::{corrupt, limited, Actor, Millis, Store};
+use crate::error::{Error, Result};
+use crate::names::ClientId;
+use serde_json::json;
+use sqlx::any::AnyRow;
+use sqlx::Row;
+
+/// Credentials of one client that may be live at once.
+pub const MOST_LIVE: usize = 5;
+/// A later use is noted only after so long.
+const USE_NOTED: Millis = 60_000;
+
+/// How far a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialState {
+    /// Made, and not seen yet.
+    Issued,
+    /// Seen at work.
+    Active,
+    /// Of no use any more.
+    Revoked,
+}
+
+impl CredentialState {
+    /// Its name in the database and in the API; never changes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CredentialState::Issued => "issued",
+            CredentialState::Active => "active",
+            CredentialState::Revoked => "revoked",
+        }
+    }
+
+    fn parse(text: &str) -> Result<CredentialState> {
+        let all = [CredentialState::Issued, CredentialState::Active, CredentialState::Revoked];
+        all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| corrupt("state", text))
+    }
+}
+
+/// A credential of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Whose.
+    pub id: ClientId,
+    /// Its number, from 1; no other one of this client ever has it.
+    pub generation: u32,
+    /// How far.
+    pub state: CredentialState,
+    /// SHA-256 of its certificate, in hexadecimal; none if it was never made.
+    pub fingerprint: Option<String>,
+    /// When the certificate expires.
+    pub not_after: Option<Millis>,
+    /// When its number was given.
+    pub created_at: Millis,
+    /// When it was first seen at work.
+    pub first_used: Option<Millis>,
+    /// When it was last seen at work, to the minute.
+    pub last_used: Option<Millis>,
+    /// When it was revoked.
+    pub revoked_at: Option<Millis>,
+}
+
+impl Credential {
+    /// Whether it may work.
+    pub fn is_live(&self, now: Millis) -> bool {
+        self.state != CredentialState::Revoked && self.not_after.is_none_or(|not_after| not_after > now)
+    }
+}
+
+impl Store {
+    /// Takes the next generation of a client, before its certificate is made: a crash between the two loses a number, no more.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` if the client is leaving or has [`MOST_LIVE`] live ones; `Unavailable`.
+    pub async fn issue_credential(&self, who: &Actor, id: &ClientId, now: Millis) -> Result<Credential> {
+        let mut change = self.change(who, now).await?;
+        wanted(&mut change, id).await?;
+        let rows = sqlx::query("SELECT * FROM credentials WHERE client_id = $1 AND state <> 'revoked'")
+            .bind(id.as_str())
+            .fetch_all(&mut *change)
+            .await?;
+        let there = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+        if there.iter().filter(|credential| credential.is_live(now)).count() >= MOST_LIVE {
+            return Err(Error::conflict(format!("client {id} has {MOST_LIVE} live credentials; revoke one first")));
+        }
+        let generation = next_generation(&mut change, id).await?;
+        sqlx::query("INSERT INTO credentials (client_id, generation, state, created_at) VALUES ($1, $2, $3, $4)")
+            .bind(id.as_str())
+            .bind(i64::from(generation))
+            .bind(CredentialState::Issued.as_str())
+            .bind(now)
+            .execute(&mut *change)
+            .await?;
+        restart(&mut change, id, &[Step::Acls]).await?;
+        change.audit("credential.issue", &of_client(id), json!({ "generation": generation })).await?;
+        change.commit().await?;
+        Ok(Credential {
+            id: id.clone(),
+            generation,
+            state: CredentialState::Issued,
+            fingerprint: None,
+            not_after: None,
+            created_at: now,
+            first_used: None,
+            last_used: None,
+            revoked_at: None,
+        })
+    }
+
+    /// Notes the certificate that was made for a generation; only one can be.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` if it has one, or is revoked; `Unavailable`.
+    pub async fn certify_credential(
+        &self,
+        who: &Actor,
+        id: &ClientId,
+        generation: u32,
+        fingerprint: &str,
+        not_after: Millis,
+        now: Millis,
+    ) -> Result<()> {
+        let mut change = self.change(who, now).await?;
+        let there = found(&mut change, id, generation).await?;
+        if there.fingerprint.is_some() || there.state == CredentialState::Revoked {
+            return Err(Error::conflict(format!(
+                "credential {} has its certificate, or is revoked",
+                id.common_name(generation)
+            )));
+        }
+        sqlx::query("UPDATE credentials SET fingerprint = $1, not_after = $2 WHERE client_id = $3 AND generation = $4")
+            .bind(fingerprint)
+            .bind(not_after)
+            .bind(id.as_str())
+            .bind(i64::from(generation))
+            .execute(&mut *change)
+            .await?;
+        let details = json!({ "generation": generation, "fingerprint": fingerprint, "not_after": not_after });
+        change.audit("credential.certify", &of_client(id), details).await?;
+        change.commit().await
+    }
+
+    /// Notes that a credential was seen at work. False if it is not known, or revoked.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn credential_used(&self, who: &Actor, id: &ClientId, generation: u32, at: Millis) -> Result<bool> {
+        let row = sqlx::query("SELECT * FROM credentials WHERE client_id = $1 AND generation = $2")
+            .bind(id.as_str())
+            .bind(i64::from(generation))
+            .fetch_optional(self.pool())
+            .await?;
+        let Some(there) = row.as_ref().map(read).transpose()? else { return Ok(false) };
+        match there.state {
+            CredentialState::Revoked => return Ok(false),
+            CredentialState::Active => {
+                if there.last_used.is_none_or(|last| last + USE_NOTED <= at) {
+                    let mut seen = self.observe().await?;
+                    sqlx::query("UPDATE credentials SET last_used = $1 WHERE client_id = $2 AND generation = $3")
+                        .bind(at)
+                        .bind(id.as_str())
+                        .bind(i64::from(generation))
+                        .execute(&mut *seen)
+                        .await?;
+                    seen.commit().await?;
+                }
+                return Ok(true);
+            }
+            CredentialState::Issued => {}
+        }
+        let mut change = self.change(who, at).await?;
+        let sql = "UPDATE credentials SET state = 'active', first_used = $1, last_used = $1 \
+                   WHERE client_id = $2 AND generation = $3 AND state = 'issued'";
+        let done =
+            sqlx::query(sql).bind(at).bind(id.as_str()).bind(i64::from(generation)).execute(&mut *change).await?;
+        if done.rows_affected() == 0 {
+            // Used or revoked meanwhile.
+            return Ok(found(&mut change, id, generation).await?.state == CredentialState::Active);
+        }
+        change.audit("credential.first-use", &of_client(id), json!({ "generation": generation })).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
+    /// Revokes a credential: the reconciler takes its ACLs away. False if it was revoked before.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable`.
+    pub async fn revoke_credential(
+        &self,
+        who: &Actor,
+        id: &ClientId,
+        generation: u32,
+        why: &str,
+        now: Millis,
+    ) -> Result<bool> {
+        let mut change = self.change(who, now).await?;
+        if found(&mut change, id, generation).await?.state == CredentialState::Revoked {
+            return Ok(false);
+        }
+        let sql = "UPDATE credentials SET state = 'revoked', revoked_at = $1 WHERE client_id = $2 AND generation = $3";
+        sqlx::query(sql).bind(now).bind(id.as_str()).bind(i64::from(generation)).execute(&mut *change).await?;
+        restart(&mut change, id, &[Step::Acls, Step::AclsRemoved]).await?;
+        change.audit("credential.revoke", &of_client(id), json!({ "generation": generation, "why": why })).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
+    /// All credentials of a client, the latest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn credentials(&self, id: &ClientId) -> Result<Vec<Credential>> {
+        let sql = "SELECT * FROM credentials WHERE client_id = $1 ORDER BY generation DESC";
+        let rows = sqlx::query(sql).bind(id.as_str()).fetch_all(self.pool()).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Credentials issued before `issued_before` and never seen at work, the oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn unused_credentials(&self, issued_before: Millis, limit: usize) -> Result<Vec<Credential>> {
+        let sql = "SELECT * FROM credentials WHERE state = 'issued' AND created_at < $1 ORDER BY created_at, client_id LIMIT $2";
+        let rows = sqlx::query(sql).bind(issued_before).bind(limited(limit)).fetch_all(self.pool()).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Credentials that are not revoked and expire before `before`, the first to expire first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn expiring_credentials(&self, before: Millis, limit: usize) -> Result<Vec<Credential>> {
+        let sql = "SELECT * FROM credentials WHERE state <> 'revoked' AND not_after < $1 ORDER BY not_after, client_id LIMIT $2";
+        let rows = sqlx::query(sql).bind(before).bind(limited(limit)).fetch_all(self.pool()).await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+/// The counter outlives the client, and starts behind what a lost database may have given.
+async fn next_generation(change: &mut Change, id: &ClientId) -> Result<u32> {
+    let sql = "SELECT COALESCE(MAX(last), 0) AS last, (SELECT generation_floor FROM state) AS least FROM generations WHERE client_id = $1";
+    let row = sqlx::query(sql).bind(id.as_str()).fetch_one(&mut **change).await?;
+    let next = row.try_get::<i64, _>("last")?.max(row.try_get("least")?) + 1;
+    let generation =
+        u32::try_from(next).map_err(|_| Error::conflict(format!("client {id} has no generations left")))?;
+    let sql = "INSERT INTO generations (client_id, last) VALUES ($1, $2) ON CONFLICT (client_id) DO UPDATE SET last = excluded.last";
+    sqlx::query(sql).bind(id.as_str()).bind(next).execute(&mut **change).await?;
+    Ok(generation)
+}
+
+async fn found(change: &mut Change, id: &ClientId, generation: u32) -> Result<Credential> {
+    let row = sqlx::query("SELECT * FROM credentials WHERE client_id = $1 AND generation = $2")
+        .bind(id.as_str())
+        .bind(i64::from(generation))
+        .fetch_optional(&mut **change)
+        .await?;
+    let credential = row.as_ref().map(read).transpose()?;
+    credential.ok_or_else(|| Error::not_found(format!("credential {} is not known", id.common_name(generation))))
+}
+
+fn read(row: &AnyRow) -> Result<Credential> {
+    let generation: i64 = row.try_get("generation")?;
+    Ok(Credential {
+        id: client_id(row.try_get("client_id")?)?,
+        generation: u32::try_from(generation).map_err(|_| corrupt("generation", generation))?,
+        state: CredentialState::parse(row.try_get("state")?)?,
+        fingerprint: row.try_get("fingerprint")?,
+        not_after: row.try_get("not_after")?,
+        created_at: row.try_get("created_at")?,
+        first_used: row.try_get("first_used")?,
+        last_used: row.try_get("last_used")?,
+        revoked_at: row.try_get("revoked_at")?,
+    })
+}

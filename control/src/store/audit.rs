@@ -8,6 +8,13 @@ use sqlx::any::AnyRow;
 use sqlx::Row;
 use std::fmt;
 
+// By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
+macro_rules! columns {
+    () => {
+        "id, at, who, what, subject, details"
+    };
+}
+
 /// Who does something, as the audit log names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor(String);
@@ -86,15 +93,19 @@ impl Store {
         let before = before.unwrap_or(i64::MAX);
         let rows = match subject {
             Some(subject) => {
-                sqlx::query("SELECT * FROM audit WHERE subject = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
-                    .bind(subject)
-                    .bind(before)
-                    .bind(limited(limit))
-                    .fetch_all(self.pool())
-                    .await?
+                sqlx::query(concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM audit WHERE subject = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+                ))
+                .bind(subject)
+                .bind(before)
+                .bind(limited(limit))
+                .fetch_all(self.pool())
+                .await?
             }
             None => {
-                sqlx::query("SELECT * FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2")
+                sqlx::query(concat!("SELECT ", columns!(), " FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2"))
                     .bind(before)
                     .bind(limited(limit))
                     .fetch_all(self.pool())

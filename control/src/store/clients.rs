@@ -11,6 +11,13 @@ use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
+// By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
+macro_rules! columns {
+    () => {
+        "id, topic, settings, leaving_since, delete_after, deleting_since, topic_id, listed_topic_id, listed_offset, created_at, revision"
+    };
+}
+
 /// What a client may be given apart from the defaults; `None` is the default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -348,8 +355,10 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn client(&self, id: &ClientId) -> Result<Option<Client>> {
-        let row =
-            sqlx::query("SELECT * FROM clients WHERE id = $1").bind(id.as_str()).fetch_optional(self.pool()).await?;
+        let row = sqlx::query(concat!("SELECT ", columns!(), " FROM clients WHERE id = $1"))
+            .bind(id.as_str())
+            .fetch_optional(self.pool())
+            .await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -359,9 +368,17 @@ impl Store {
     /// `Unavailable`.
     pub async fn clients(&self, leaving: Option<bool>, after: Option<&ClientId>, limit: usize) -> Result<Page> {
         let sql = match leaving {
-            None => "SELECT * FROM clients WHERE id > $1 ORDER BY id LIMIT $2",
-            Some(true) => "SELECT * FROM clients WHERE leaving_since IS NOT NULL AND id > $1 ORDER BY id LIMIT $2",
-            Some(false) => "SELECT * FROM clients WHERE leaving_since IS NULL AND id > $1 ORDER BY id LIMIT $2",
+            None => concat!("SELECT ", columns!(), " FROM clients WHERE id > $1 ORDER BY id LIMIT $2"),
+            Some(true) => concat!(
+                "SELECT ",
+                columns!(),
+                " FROM clients WHERE leaving_since IS NOT NULL AND id > $1 ORDER BY id LIMIT $2"
+            ),
+            Some(false) => concat!(
+                "SELECT ",
+                columns!(),
+                " FROM clients WHERE leaving_since IS NULL AND id > $1 ORDER BY id LIMIT $2"
+            ),
         };
         let limit = limited(limit).max(1);
         let rows =
@@ -391,8 +408,12 @@ impl Store {
 async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
     let settings = new.settings.text()?;
     // First the one of the same id: of several that are in the way it says most.
-    let sql = "SELECT * FROM clients WHERE id = $1 OR collision_key = $2 OR topic = $3 \
-               ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END LIMIT 1";
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM clients WHERE id = $1 OR collision_key = $2 OR topic = $3 \
+               ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END LIMIT 1"
+    );
     let row = sqlx::query(sql)
         .bind(new.id.as_str())
         .bind(new.id.collision_key())
@@ -450,7 +471,10 @@ async fn insert(change: &mut Change, new: &NewClient, settings: &str) -> Result<
 
 /// The client as the transaction sees it.
 pub(super) async fn find(connection: &mut AnyConnection, id: &ClientId) -> Result<Option<Client>> {
-    let row = sqlx::query("SELECT * FROM clients WHERE id = $1").bind(id.as_str()).fetch_optional(connection).await?;
+    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM clients WHERE id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?;
     row.as_ref().map(read).transpose()
 }
 

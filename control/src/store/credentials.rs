@@ -11,6 +11,13 @@ use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::Row;
 
+// By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
+macro_rules! columns {
+    () => {
+        "client_id, generation, state, fingerprint, not_after, created_at, first_used, last_used, revoked_at"
+    };
+}
+
 /// Credentials of one client that may be live at once.
 pub const MOST_LIVE: usize = 5;
 /// A later use is noted only after so long.
@@ -81,10 +88,14 @@ impl Store {
     pub async fn issue_credential(&self, who: &Actor, id: &ClientId, now: Millis) -> Result<Credential> {
         let mut change = self.change(who, now).await?;
         wanted(&mut change, id).await?;
-        let rows = sqlx::query("SELECT * FROM credentials WHERE client_id = $1 AND state <> 'revoked'")
-            .bind(id.as_str())
-            .fetch_all(&mut *change)
-            .await?;
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM credentials WHERE client_id = $1 AND state <> 'revoked'"
+        ))
+        .bind(id.as_str())
+        .fetch_all(&mut *change)
+        .await?;
         let there = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
         if there.iter().filter(|credential| credential.is_live(now)).count() >= MOST_LIVE {
             return Err(Error::conflict(format!("client {id} has {MOST_LIVE} live credentials; revoke one first")));
@@ -151,11 +162,12 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn credential_used(&self, who: &Actor, id: &ClientId, generation: u32, at: Millis) -> Result<bool> {
-        let row = sqlx::query("SELECT * FROM credentials WHERE client_id = $1 AND generation = $2")
-            .bind(id.as_str())
-            .bind(i64::from(generation))
-            .fetch_optional(self.pool())
-            .await?;
+        let row =
+            sqlx::query(concat!("SELECT ", columns!(), " FROM credentials WHERE client_id = $1 AND generation = $2"))
+                .bind(id.as_str())
+                .bind(i64::from(generation))
+                .fetch_optional(self.pool())
+                .await?;
         let Some(there) = row.as_ref().map(read).transpose()? else { return Ok(false) };
         match there.state {
             CredentialState::Revoked => return Ok(false),
@@ -217,7 +229,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn credentials(&self, id: &ClientId) -> Result<Vec<Credential>> {
-        let sql = "SELECT * FROM credentials WHERE client_id = $1 ORDER BY generation DESC";
+        let sql = concat!("SELECT ", columns!(), " FROM credentials WHERE client_id = $1 ORDER BY generation DESC");
         let rows = sqlx::query(sql).bind(id.as_str()).fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
     }
@@ -227,7 +239,11 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn unused_credentials(&self, issued_before: Millis, limit: usize) -> Result<Vec<Credential>> {
-        let sql = "SELECT * FROM credentials WHERE state = 'issued' AND created_at < $1 ORDER BY created_at, client_id LIMIT $2";
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM credentials WHERE state = 'issued' AND created_at < $1 ORDER BY created_at, client_id LIMIT $2"
+        );
         let rows = sqlx::query(sql).bind(issued_before).bind(limited(limit)).fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
     }
@@ -237,7 +253,11 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn expiring_credentials(&self, before: Millis, limit: usize) -> Result<Vec<Credential>> {
-        let sql = "SELECT * FROM credentials WHERE state <> 'revoked' AND not_after < $1 ORDER BY not_after, client_id LIMIT $2";
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM credentials WHERE state <> 'revoked' AND not_after < $1 ORDER BY not_after, client_id LIMIT $2"
+        );
         let rows = sqlx::query(sql).bind(before).bind(limited(limit)).fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
     }
@@ -256,7 +276,7 @@ async fn next_generation(change: &mut Change, id: &ClientId) -> Result<u32> {
 }
 
 async fn found(change: &mut Change, id: &ClientId, generation: u32) -> Result<Credential> {
-    let row = sqlx::query("SELECT * FROM credentials WHERE client_id = $1 AND generation = $2")
+    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM credentials WHERE client_id = $1 AND generation = $2"))
         .bind(id.as_str())
         .bind(i64::from(generation))
         .fetch_optional(&mut **change)

@@ -11,6 +11,13 @@ use sqlx::any::AnyRow;
 use sqlx::Row;
 use std::collections::BTreeMap;
 
+// By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
+macro_rules! columns {
+    () => {
+        "name, generation, fingerprint, not_after, created_at, retired_at, heard_at, applied_topic_id, applied_offset, rejected"
+    };
+}
+
 /// Ids that an edge rejected, of which no more are kept.
 const MOST_REJECTED: usize = 1000;
 
@@ -167,7 +174,12 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn edges(&self) -> Result<Vec<Edge>> {
-        sqlx::query("SELECT * FROM edges ORDER BY name").fetch_all(self.pool()).await?.iter().map(read).collect()
+        sqlx::query(concat!("SELECT ", columns!(), " FROM edges ORDER BY name"))
+            .fetch_all(self.pool())
+            .await?
+            .iter()
+            .map(read)
+            .collect()
     }
 
     /// The edges that count: not retired, and heard of within the last `within` milliseconds.
@@ -175,7 +187,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn edges_heard(&self, now: Millis, within: Millis) -> Result<EdgesHeard> {
-        let sql = "SELECT * FROM edges WHERE retired_at IS NULL AND heard_at >= $1 ORDER BY name";
+        let sql =
+            concat!("SELECT ", columns!(), " FROM edges WHERE retired_at IS NULL AND heard_at >= $1 ORDER BY name");
         let rows = sqlx::query(sql).bind(now - within).fetch_all(self.pool()).await?;
         Ok(EdgesHeard { edges: rows.iter().map(read).collect::<Result<_>>()? })
     }
@@ -241,8 +254,10 @@ impl Store {
 }
 
 async fn find(change: &mut Change, name: &EdgeName) -> Result<Option<Edge>> {
-    let row =
-        sqlx::query("SELECT * FROM edges WHERE name = $1").bind(name.as_str()).fetch_optional(&mut **change).await?;
+    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM edges WHERE name = $1"))
+        .bind(name.as_str())
+        .fetch_optional(&mut **change)
+        .await?;
     row.as_ref().map(read).transpose()
 }
 

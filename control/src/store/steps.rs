@@ -11,6 +11,13 @@ use sqlx::any::AnyRow;
 use sqlx::Row;
 use std::collections::HashMap;
 
+// By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
+macro_rules! columns {
+    () => {
+        "client_id, name, state, detail, attempts, next_try, changed_at"
+    };
+}
+
 /// After the first failure.
 const FIRST_WAIT: Millis = 1000;
 /// However often it failed.
@@ -224,7 +231,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn steps(&self, id: &ClientId) -> Result<Vec<StepRow>> {
-        let sql = "SELECT * FROM steps WHERE client_id = $1 ORDER BY place";
+        let sql = concat!("SELECT ", columns!(), " FROM steps WHERE client_id = $1 ORDER BY place");
         let rows = sqlx::query(sql).bind(id.as_str()).fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
     }
@@ -241,7 +248,10 @@ impl Store {
         if ids.is_empty() {
             return Ok(steps);
         }
-        let sql = format!("SELECT * FROM steps WHERE client_id IN ({}) ORDER BY place", places(1, ids.len()));
+        let sql = format!(
+            concat!("SELECT ", columns!(), " FROM steps WHERE client_id IN ({}) ORDER BY place"),
+            places(1, ids.len())
+        );
         let query = ids.iter().fold(sqlx::query(&sql), |query, id| query.bind(id.as_str()));
         for row in query.fetch_all(self.pool()).await? {
             let id = client_id(row.try_get("client_id")?)?;
@@ -286,8 +296,12 @@ impl Store {
 
 /// Whether the outcome applies, whether it was written, and from which state it is a step worth noting.
 async fn set(change: &mut Change, outcome: &Outcome) -> Result<(bool, bool, Option<StepState>)> {
-    let sql = "SELECT steps.* FROM steps JOIN clients ON clients.id = steps.client_id \
-               WHERE steps.client_id = $1 AND steps.name = $2 AND clients.revision = $3";
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM steps JOIN clients ON clients.id = steps.client_id \
+               WHERE steps.client_id = $1 AND steps.name = $2 AND clients.revision = $3"
+    );
     let row = sqlx::query(sql)
         .bind(outcome.id.as_str())
         .bind(outcome.step.as_str())

@@ -8,6 +8,13 @@ use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::Row;
 
+// By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
+macro_rules! columns {
+    () => {
+        "id, label, client_id, created_at, expires_at, last_used, revoked_at"
+    };
+}
+
 /// What a token begins with, so that people and scanners of leaked secrets know it.
 const PREFIX: &str = "tel_";
 /// Its whole length.
@@ -113,7 +120,7 @@ impl Store {
         if token.len() != LENGTH || !token.starts_with(PREFIX) {
             return Ok(None);
         }
-        let row = sqlx::query("SELECT * FROM tokens WHERE hash = $1")
+        let row = sqlx::query(concat!("SELECT ", columns!(), " FROM tokens WHERE hash = $1"))
             .bind(secrets::hash(token))
             .fetch_optional(self.pool())
             .await?;
@@ -136,7 +143,10 @@ impl Store {
     /// `NotFound`; `Unavailable`.
     pub async fn revoke_token(&self, who: &Actor, id: &str, now: Millis) -> Result<bool> {
         let mut change = self.change(who, now).await?;
-        let row = sqlx::query("SELECT * FROM tokens WHERE id = $1").bind(id).fetch_optional(&mut *change).await?;
+        let row = sqlx::query(concat!("SELECT ", columns!(), " FROM tokens WHERE id = $1"))
+            .bind(id)
+            .fetch_optional(&mut *change)
+            .await?;
         let Some(token) = row.as_ref().map(read).transpose()? else {
             return Err(Error::not_found("token is not known"));
         };
@@ -156,12 +166,20 @@ impl Store {
     /// `Unavailable`.
     pub async fn tokens(&self, client: Option<&ClientId>) -> Result<Vec<Token>> {
         let rows = match client {
-            None => sqlx::query("SELECT * FROM tokens ORDER BY created_at DESC, id").fetch_all(self.pool()).await?,
-            Some(client) => {
-                sqlx::query("SELECT * FROM tokens WHERE client_id = $1 ORDER BY created_at DESC, id")
-                    .bind(client.as_str())
+            None => {
+                sqlx::query(concat!("SELECT ", columns!(), " FROM tokens ORDER BY created_at DESC, id"))
                     .fetch_all(self.pool())
                     .await?
+            }
+            Some(client) => {
+                sqlx::query(concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM tokens WHERE client_id = $1 ORDER BY created_at DESC, id"
+                ))
+                .bind(client.as_str())
+                .fetch_all(self.pool())
+                .await?
             }
         };
         rows.iter().map(read).collect()

@@ -81,7 +81,7 @@ impl Store {
     /// `Unavailable`.
     pub async fn audit(&self, who: &Actor, what: &str, subject: &str, details: Value, now: Millis) -> Result<()> {
         let mut change = self.change(who, now).await?;
-        change.audit(what, subject, details).await?;
+        change.audit(what, subject, details);
         change.commit().await
     }
 

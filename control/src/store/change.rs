@@ -1,11 +1,14 @@
 //! Transactions: a change is decided by someone and leaves its row in the audit log; an observation is what was seen.
 
-use super::{Actor, Engine, Millis, Store};
+use super::{rows_of_places, Actor, Engine, Millis, Store};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use sqlx::{Any, AnyConnection, Row, Transaction};
 use std::ops::{Deref, DerefMut};
 use tokio::sync::OwnedMutexGuard;
+
+/// Rows of the audit log written by one statement.
+const ROWS: usize = 200;
 
 /// A transaction of what was seen; undone unless committed.
 pub(super) struct Observation {
@@ -22,7 +25,8 @@ pub(super) struct Change {
     revision: i64,
     at: Millis,
     who: String,
-    audited: bool,
+    /// For the audit log: what, subject, details.
+    rows: Vec<[String; 3]>,
 }
 
 impl Store {
@@ -43,7 +47,13 @@ impl Store {
         // PostgreSQL keeps the row locked until the end: the next change waits here.
         sqlx::query("UPDATE state SET revision = revision + 1").execute(&mut *observation).await?;
         let row = sqlx::query("SELECT revision FROM state").fetch_one(&mut *observation).await?;
-        Ok(Change { observation, revision: row.try_get("revision")?, at, who: who.as_str().to_owned(), audited: false })
+        Ok(Change {
+            observation,
+            revision: row.try_get("revision")?,
+            at,
+            who: who.as_str().to_owned(),
+            rows: Vec::new(),
+        })
     }
 }
 
@@ -78,27 +88,30 @@ impl Change {
     }
 
     /// Notes what is changed. `details` hold no secret.
-    pub(super) async fn audit(&mut self, what: &str, subject: &str, details: Value) -> Result<()> {
-        // No second change is under way: the highest number is known.
-        let sql = "INSERT INTO audit (id, at, who, what, subject, details) \
-                   SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5 FROM audit";
-        sqlx::query(sql)
-            .bind(self.at)
-            .bind(self.who.clone())
-            .bind(what.to_owned())
-            .bind(subject.to_owned())
-            .bind(details.to_string())
-            .execute(&mut *self.observation)
-            .await?;
-        self.audited = true;
-        Ok(())
+    pub(super) fn audit(&mut self, what: &str, subject: &str, details: Value) {
+        self.rows.push([what.to_owned(), subject.to_owned(), details.to_string()]);
     }
 
     /// # Errors
-    /// Also when nothing was noted in the audit log.
-    pub(super) async fn commit(self) -> Result<()> {
-        if !self.audited {
+    /// Also when nothing was noted for the audit log.
+    pub(super) async fn commit(mut self) -> Result<()> {
+        if self.rows.is_empty() {
             return Err(Error::unavailable("database: a change without a row in the audit log is not made"));
+        }
+        // No second change is under way: the highest number is known.
+        let row =
+            sqlx::query("SELECT COALESCE(MAX(id), 0) AS last FROM audit").fetch_one(&mut *self.observation).await?;
+        let mut id: i64 = row.try_get("last")?;
+        for rows in self.rows.chunks(ROWS) {
+            let places = rows_of_places(rows.len(), 6);
+            let sql = format!("INSERT INTO audit (id, at, who, what, subject, details) VALUES {places}");
+            let mut query = sqlx::query(&sql);
+            for [what, subject, details] in rows {
+                id += 1;
+                query = query.bind(id).bind(self.at).bind(self.who.as_str());
+                query = query.bind(what.as_str()).bind(subject.as_str()).bind(details.as_str());
+            }
+            query.execute(&mut *self.observation).await?;
         }
         self.observation.commit().await
     }

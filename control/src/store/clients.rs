@@ -214,7 +214,7 @@ impl Store {
             .execute(&mut *change)
             .await?;
         steps::restart(&mut change, id, Step::WANTED).await?;
-        change.audit("client.settings", &of_client(id), json!({ "from": client.settings, "to": settings })).await?;
+        change.audit("client.settings", &of_client(id), json!({ "from": client.settings, "to": settings }));
         let client = Client { settings: settings.clone(), revision: change.revision(), ..client };
         change.commit().await?;
         Ok(client)
@@ -242,7 +242,7 @@ impl Store {
             _ => now,
         })
         .await?;
-        change.audit("client.leave", &of_client(id), json!({ "delete_after": delete_after })).await?;
+        change.audit("client.leave", &of_client(id), json!({ "delete_after": delete_after }));
         let desired = Desired::Leaving { since: now, delete_after, deleting: false };
         let client = Client { desired, revision: change.revision(), ..client };
         change.commit().await?;
@@ -275,7 +275,7 @@ impl Store {
             .execute(&mut *change)
             .await?;
         let details = json!({ "topic": client.topic, "topic_id": topic_id });
-        change.audit("topic.delete", &of_client(id), details).await?;
+        change.audit("topic.delete", &of_client(id), details);
         change.commit().await?;
         Ok(true)
     }
@@ -308,7 +308,7 @@ impl Store {
         ] {
             sqlx::query(sql).bind(id.as_str()).execute(&mut *change).await?;
         }
-        change.audit("client.forget", &of_client(id), json!({ "topic": client.topic, "topic_id": topic_id })).await?;
+        change.audit("client.forget", &of_client(id), json!({ "topic": client.topic, "topic_id": topic_id }));
         change.commit().await
     }
 
@@ -328,7 +328,7 @@ impl Store {
             .execute(&mut *change)
             .await?;
         let details = json!({ "topic": client.topic, "from": client.topic_id, "to": topic_id });
-        change.audit("topic.create", &of_client(id), details).await?;
+        change.audit("topic.create", &of_client(id), details);
         change.commit().await?;
         Ok(true)
     }
@@ -447,7 +447,7 @@ async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
             sqlx::query(sql).bind(change.revision()).bind(new.id.as_str()).execute(&mut **change).await?;
             let now = change.at();
             steps::replace(change, &new.id, Step::WANTED, |_| now).await?;
-            change.audit("client.back", &of_client(&new.id), json!({})).await?;
+            change.audit("client.back", &of_client(&new.id), json!({}));
             Ok(Added::Back)
         }
     }
@@ -466,7 +466,8 @@ async fn insert(change: &mut Change, new: &NewClient, settings: &str) -> Result<
         .await?;
     let now = change.at();
     steps::replace(change, &new.id, Step::WANTED, |_| now).await?;
-    change.audit("client.add", &of_client(&new.id), json!({ "topic": new.topic, "settings": new.settings })).await
+    change.audit("client.add", &of_client(&new.id), json!({ "topic": new.topic, "settings": new.settings }));
+    Ok(())
 }
 
 /// The client as the transaction sees it.

@@ -109,7 +109,7 @@ impl Store {
             .execute(&mut *change)
             .await?;
         restart(&mut change, id, &[Step::Acls]).await?;
-        change.audit("credential.issue", &of_client(id), json!({ "generation": generation })).await?;
+        change.audit("credential.issue", &of_client(id), json!({ "generation": generation }));
         change.commit().await?;
         Ok(Credential {
             id: id.clone(),
@@ -153,7 +153,7 @@ impl Store {
             .execute(&mut *change)
             .await?;
         let details = json!({ "generation": generation, "fingerprint": fingerprint, "not_after": not_after });
-        change.audit("credential.certify", &of_client(id), details).await?;
+        change.audit("credential.certify", &of_client(id), details);
         change.commit().await
     }
 
@@ -195,7 +195,7 @@ impl Store {
             // Used or revoked meanwhile.
             return Ok(found(&mut change, id, generation).await?.state == CredentialState::Active);
         }
-        change.audit("credential.first-use", &of_client(id), json!({ "generation": generation })).await?;
+        change.audit("credential.first-use", &of_client(id), json!({ "generation": generation }));
         change.commit().await?;
         Ok(true)
     }
@@ -219,7 +219,7 @@ impl Store {
         let sql = "UPDATE credentials SET state = 'revoked', revoked_at = $1 WHERE client_id = $2 AND generation = $3";
         sqlx::query(sql).bind(now).bind(id.as_str()).bind(i64::from(generation)).execute(&mut *change).await?;
         restart(&mut change, id, &[Step::Acls, Step::AclsRemoved]).await?;
-        change.audit("credential.revoke", &of_client(id), json!({ "generation": generation, "why": why })).await?;
+        change.audit("credential.revoke", &of_client(id), json!({ "generation": generation, "why": why }));
         change.commit().await?;
         Ok(true)
     }

@@ -114,7 +114,7 @@ impl Store {
             }
             Some(_) => return Ok(false),
         };
-        change.audit(what, &of_edge(name), json!({})).await?;
+        change.audit(what, &of_edge(name), json!({}));
         change.commit().await?;
         Ok(true)
     }
@@ -145,7 +145,7 @@ impl Store {
             .execute(&mut *change)
             .await?;
         let details = json!({ "generation": generation, "fingerprint": fingerprint, "not_after": not_after });
-        change.audit("edge.certify", &of_edge(name), details).await?;
+        change.audit("edge.certify", &of_edge(name), details);
         change.commit().await?;
         Ok(generation)
     }
@@ -164,7 +164,7 @@ impl Store {
             .bind(name.as_str())
             .execute(&mut *change)
             .await?;
-        change.audit("edge.retire", &of_edge(name), json!({})).await?;
+        change.audit("edge.retire", &of_edge(name), json!({}));
         change.commit().await?;
         Ok(true)
     }

@@ -109,7 +109,7 @@ impl Store {
             .bind(floor)
             .execute(&mut *change)
             .await?;
-        change.audit("database.accept", "database", json!({ "seen": seen, "first_generation": floor + 1 })).await?;
+        change.audit("database.accept", "database", json!({ "seen": seen, "first_generation": floor + 1 }));
         change.commit().await?;
         Ok(Marker { database, mark, revision })
     }

@@ -59,7 +59,7 @@ impl Store {
                 sqlx::query("DELETE FROM settings WHERE name = $1").bind(name).execute(&mut *change).await?;
             }
         }
-        change.audit("setting", &format!("setting:{name}"), json!({ "from": before, "to": value })).await?;
+        change.audit("setting", &format!("setting:{name}"), json!({ "from": before, "to": value }));
         change.commit().await
     }
 }

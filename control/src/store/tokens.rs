@@ -107,7 +107,7 @@ impl Store {
             .execute(&mut *change)
             .await?;
         let details = json!({ "label": label, "client": client.map(ClientId::as_str), "expires_at": expires_at });
-        change.audit("token.create", &format!("token:{id}"), details).await?;
+        change.audit("token.create", &format!("token:{id}"), details);
         change.commit().await?;
         Ok(NewToken { id, secret })
     }
@@ -155,7 +155,7 @@ impl Store {
         }
         sqlx::query("UPDATE tokens SET revoked_at = $1 WHERE id = $2").bind(now).bind(id).execute(&mut *change).await?;
         sqlx::query("DELETE FROM sessions WHERE token_id = $1").bind(id).execute(&mut *change).await?;
-        change.audit("token.revoke", &format!("token:{id}"), json!({ "label": token.label })).await?;
+        change.audit("token.revoke", &format!("token:{id}"), json!({ "label": token.label }));
         change.commit().await?;
         Ok(true)
     }

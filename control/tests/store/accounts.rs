@@ -62,6 +62,13 @@ async fn a_session_ends_with_its_token(database: &Database) {
     store.revoke_token(&operator(), &token.id, NOW).await.unwrap();
     assert!(store.session(&begun.cookie, NOW).await.unwrap().is_none());
 
+    // Nor does it outlast a token that is over.
+    let token = store.create_token(&operator(), "short", None, Some(NOW + 5), NOW).await.unwrap();
+    let who = store.authenticate(&token.secret, NOW).await.unwrap().unwrap();
+    let begun = store.create_session(&who, NOW + HOUR, NOW).await.unwrap();
+    assert!(store.session(&begun.cookie, NOW + 4).await.unwrap().is_some());
+    assert!(store.session(&begun.cookie, NOW + 5).await.unwrap().is_none());
+
     // After a launch link there is no token.
     let linked = Who { token: None, label: "Ada".into(), client: Some(id("c83")) };
     let begun = store.create_session(&linked, NOW + HOUR, NOW).await.unwrap();

@@ -1,0 +1,397 @@
+//! Whether the brokers are set up as onboarding relies on: what is wrong is found before a client finds it.
+
+use super::admin::{
+    Acl, AclFilter, Admin, Broker, ConfigEntry, ConfigOf, ConfigSource, Operation, Pattern, Permission, ResourceType,
+};
+use super::{list, Connection};
+use crate::error::{Error, Kind, Result};
+use crate::names::{Namespace, ACKS_TOPIC, LIST_TOPIC};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It is as it should be.
+    Good,
+    /// It works; somebody should look at it, as this code cannot.
+    Look,
+    /// Clients would see what is not theirs, or onboarding would fail.
+    Bad,
+}
+
+/// Something that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was found.
+    pub text: String,
+    /// What to do about it; empty if nothing.
+    pub remedy: String,
+}
+
+/// One line.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.severity {
+            Severity::Good => "ok ",
+            Severity::Look => "?? ",
+            Severity::Bad => "BAD",
+        };
+        write!(f, "{mark} {}", self.text)?;
+        if !self.remedy.is_empty() {
+            write!(f, ": {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+fn good(text: impl fmt::Display) -> Finding {
+    Finding { severity: Severity::Good, text: text.to_string(), remedy: String::new() }
+}
+
+fn look(text: impl fmt::Display, remedy: impl fmt::Display) -> Finding {
+    Finding { severity: Severity::Look, text: text.to_string(), remedy: remedy.to_string() }
+}
+
+fn bad(text: impl fmt::Display, remedy: impl fmt::Display) -> Finding {
+    Finding { severity: Severity::Bad, text: text.to_string(), remedy: remedy.to_string() }
+}
+
+/// The settings of brokers that are looked at.
+const SETTINGS: [&str; 6] = [
+    "authorizer.class.name",
+    "ssl.principal.mapping.rules",
+    "auto.create.topics.enable",
+    "allow.everyone.if.no.acl.found",
+    "ssl.client.auth",
+    "transaction.state.log.replication.factor",
+];
+
+/// Looks at the brokers' settings, at what tel-control may do, and at the control topics if they are there. `stranger` is a connection
+/// with a certificate of this system's CA that has no rights: whether brokers trust the CA, and whether they refuse who has no rights.
+///
+/// What cannot be looked at is a finding.
+pub fn examine(admin: &Admin, namespace: &Namespace, stranger: Option<&Connection>) -> Vec<Finding> {
+    let cluster = match admin.describe_cluster() {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            return vec![bad(
+                error,
+                "check bootstrap.servers, the certificates of tel-control and that the brokers run",
+            )];
+        }
+    };
+    let count = cluster.brokers.len();
+    let mut findings = vec![good(format_args!("cluster {} with {count} brokers", cluster.id))];
+    findings.extend(check_rights(&cluster.allowed));
+    for broker in &cluster.brokers {
+        findings.extend(examine_broker(admin, broker, count));
+    }
+    findings.extend(examine_topics(admin));
+    findings.extend(match admin.describe_acls(&AclFilter::of("User:*")) {
+        Ok(acls) => check_everyone_s(namespace, &acls),
+        Err(error) => vec![bad(error, "")],
+    });
+    match stranger {
+        Some(stranger) => findings.extend(examine_stranger(stranger)),
+        None => {
+            findings.push(look("no certificate without rights was tried", "brokers may not trust the CA of clients"))
+        }
+    }
+    findings
+}
+
+fn check_rights(allowed: &[Operation]) -> Vec<Finding> {
+    let needed = [
+        (Operation::Alter, "make and delete ACLs"),
+        (Operation::Describe, "see ACLs"),
+        (Operation::Create, "make topics"),
+        (Operation::DescribeConfigs, "see the brokers' settings"),
+    ];
+    let is_allowed = |operation| allowed.contains(&operation) || allowed.contains(&Operation::All);
+    let missing: Vec<Finding> = needed
+        .into_iter()
+        .filter(|(operation, _)| !is_allowed(*operation))
+        .map(|(operation, what)| {
+            bad(
+                format_args!("tel-control may not {what}"),
+                format_args!("give its principal {operation:?} on the cluster, or make it a super user"),
+            )
+        })
+        .collect();
+    if missing.is_empty() {
+        return vec![good("tel-control may see and make ACLs, and make topics")];
+    }
+    missing
+}
+
+fn examine_broker(admin: &Admin, broker: &Broker, count: usize) -> Vec<Finding> {
+    let who = format!("broker {} ({}:{})", broker.id, broker.host, broker.port);
+    // An authorizer's own settings are not among those that can be asked for by name.
+    match admin
+        .describe_configs(&[ConfigOf::Broker(broker.id)], &[])
+        .and_then(|mut found| found.pop().unwrap_or(Ok(Vec::new())))
+    {
+        Ok(config) => check_broker(&who, &config, count),
+        Err(error) => vec![bad(format_args!("{who}: {error}"), "its settings are not known")],
+    }
+}
+
+fn check_broker(who: &str, config: &[ConfigEntry], count: usize) -> Vec<Finding> {
+    let config: BTreeMap<&str, &ConfigEntry> = config
+        .iter()
+        .filter(|entry| SETTINGS.contains(&entry.name.as_str()))
+        .map(|entry| (entry.name.as_str(), entry))
+        .collect();
+    let value = |name: &str| config.get(name).and_then(|entry| entry.value.as_deref());
+    let mut findings = Vec::new();
+    let mut expect = |name: &str, is_good: &dyn Fn(&str) -> bool, remedy: &str| {
+        let found = value(name).unwrap_or_default();
+        let text = format!("{who}: {name} is {}", if found.is_empty() { "not set" } else { found });
+        findings.push(if is_good(found) { good(text) } else { bad(text, remedy) });
+    };
+    expect(
+        "authorizer.class.name",
+        &|found| !found.is_empty(),
+        "without one everybody may do everything; set org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    );
+    expect(
+        "ssl.principal.mapping.rules",
+        &|found| found == "DEFAULT" || found.is_empty(),
+        "principals would not be CN=…, so that no client has its rights; set it to DEFAULT for the clients' listener",
+    );
+    expect(
+        "auto.create.topics.enable",
+        &|found| found == "false",
+        "a deleted client's topic would come back, without its settings; set it to false",
+    );
+    findings.push(check_everyone(who, config.get("allow.everyone.if.no.acl.found").copied()));
+    if value("ssl.client.auth") != Some("required") {
+        findings.push(look(
+            format_args!("{who}: ssl.client.auth is {}", value("ssl.client.auth").unwrap_or("not set")),
+            "it must be required for the clients' listener, unless that one has its own setting",
+        ));
+    }
+    let replicas = value("transaction.state.log.replication.factor").and_then(|value| value.parse::<usize>().ok());
+    if let Some(replicas) = replicas.filter(|replicas| *replicas > count) {
+        findings.push(bad(
+            format_args!("{who}: transaction.state.log.replication.factor is {replicas}, there are {count} brokers"),
+            "the client list is written in transactions; lower it, or start more brokers",
+        ));
+    }
+    findings
+}
+
+fn check_everyone(who: &str, entry: Option<&ConfigEntry>) -> Finding {
+    const NAME: &str = "allow.everyone.if.no.acl.found";
+    match entry.map(|entry| (entry.value.as_deref(), entry.source)) {
+        None | Some((Some("false"), _)) | Some((None, ConfigSource::Default)) => {
+            good(format_args!("{who}: {NAME} is false"))
+        }
+        Some((Some(value), _)) => bad(
+            format_args!("{who}: {NAME} is {value}"),
+            "every client could read topics and groups without ACLs; set it to false",
+        ),
+        Some((None, _)) => look(format_args!("{who}: {NAME} is set, brokers do not show to what"), "it must be false"),
+    }
+}
+
+/// Rights that everybody has.
+fn check_everyone_s(namespace: &Namespace, acls: &[Acl]) -> Vec<Finding> {
+    let ours = [namespace.as_str(), LIST_TOPIC, ACKS_TOPIC];
+    let reaches = |acl: &Acl| match (acl.resource, acl.pattern) {
+        _ if acl.permission != Permission::Allow => false,
+        (ResourceType::Topic | ResourceType::Group, Pattern::Literal) if acl.name == "*" => true,
+        (ResourceType::Topic, Pattern::Prefixed) => {
+            ours.iter().any(|ours| ours.starts_with(&acl.name) || acl.name.starts_with(ours))
+        }
+        (ResourceType::Topic, Pattern::Literal) => namespace.holds(&acl.name) || ours[1..].contains(&acl.name.as_str()),
+        // Groups of clients have a colon in their names, where others have what they like.
+        (ResourceType::Group, Pattern::Literal) => acl.name.contains(':'),
+        (ResourceType::Group, Pattern::Prefixed) => true,
+        _ => false,
+    };
+    let remedy = "clients would reach what is not theirs; delete this ACL";
+    acls.iter().filter(|acl| reaches(acl)).map(|acl| bad(acl, remedy)).collect()
+}
+
+fn examine_topics(admin: &Admin) -> Vec<Finding> {
+    let names = [LIST_TOPIC.to_owned(), ACKS_TOPIC.to_owned()];
+    let needed: [&[Operation]; 2] = [&[Operation::Read, Operation::Write], &[Operation::Read, Operation::Write]];
+    let topics = match admin.topic_rights(&names) {
+        Ok(topics) => topics,
+        Err(error) => return vec![bad(error, "")],
+    };
+    let mut findings = Vec::new();
+    for ((topic, name), needed) in topics.into_iter().zip(&names).zip(needed) {
+        match topic {
+            Err(error) if error.kind == Kind::NotFound => {
+                findings.push(look(format_args!("topic {name} is not there"), "tel-control makes it when it starts"));
+            }
+            Err(error) => findings.push(bad(error, "")),
+            Ok(topic) => {
+                let missing: Vec<String> = needed
+                    .iter()
+                    .filter(|operation| !topic.allowed.contains(operation))
+                    .map(|operation| format!("{operation:?}"))
+                    .collect();
+                if !missing.is_empty() {
+                    findings.push(bad(
+                        format_args!("topic {name}: tel-control may not use it"),
+                        format_args!("give its principal {} on it", missing.join(" and ")),
+                    ));
+                }
+                if topic.replication < 2 {
+                    findings.push(look(
+                        format_args!("topic {name}: has {} replica", topic.replication),
+                        "with its broker the list is lost, and edges follow no changes",
+                    ));
+                }
+                if name == LIST_TOPIC {
+                    match list::check_topic(admin, topic.partitions) {
+                        Ok(wrong) if wrong.is_empty() => {
+                            findings.push(good(format_args!("topic {name}: keeps the list")))
+                        }
+                        Ok(wrong) => {
+                            findings.extend(wrong.into_iter().map(|text| look(text, "change the topic's setting")))
+                        }
+                        Err(error) => findings.push(bad(error, "delete it when no edge runs, and start tel-control")),
+                    }
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// What somebody may do who has a certificate of this system's CA and no rights.
+fn examine_stranger(connection: &Connection) -> Vec<Finding> {
+    let asked = Admin::new(connection).and_then(|mut admin| {
+        admin.set_timeout(std::time::Duration::from_secs(10));
+        admin.describe_cluster()?;
+        let names = [LIST_TOPIC.to_owned()];
+        Ok(admin.describe_topics(&names)?.pop())
+    });
+    match asked {
+        Err(Error { text, .. }) => {
+            vec![bad(
+                format_args!("a certificate of the clients' CA does not connect: {text}"),
+                "add the CA to the brokers' truststore (ssl.truststore.location) of the clients' listener",
+            )]
+        }
+        Ok(answer) => {
+            let trusted = good("brokers trust the clients' CA");
+            match answer {
+                Some(Err(error)) if error.kind == Kind::Unavailable => {
+                    vec![trusted, good("who has no rights is refused")]
+                }
+                _ => vec![
+                    trusted,
+                    bad(
+                        format_args!("who has no rights may see {LIST_TOPIC}"),
+                        "set an authorizer, allow.everyone.if.no.acl.found to false, and delete ACLs of User:*",
+                    ),
+                ],
+            }
+        }
+    }
+}
+
+/// The worst of them; `Good` for none.
+pub fn worst(findings: &[Finding]) -> Severity {
+    findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Good)
+}
+
+/// For who needs the brokers to be right before it starts.
+///
+/// # Errors
+/// `Conflict` with the first bad finding.
+pub fn insist(findings: &[Finding]) -> Result<()> {
+    match findings.iter().find(|finding| finding.severity == Severity::Bad) {
+        None => Ok(()),
+        Some(finding) => Err(Error::conflict(format!("{}: {}", finding.text, finding.remedy))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(entries: &[(&str, Option<&str>)]) -> Vec<ConfigEntry> {
+        let entry = |(name, value): &(&str, Option<&str>)| ConfigEntry {
+            name: (*name).into(),
+            value: value.map(str::to_owned),
+            source: ConfigSource::Broker,
+        };
+        entries.iter().map(entry).collect()
+    }
+
+    const GOOD: [(&str, Option<&str>); 4] = [
+        ("authorizer.class.name", Some("org.apache.kafka.metadata.authorizer.StandardAuthorizer")),
+        ("ssl.principal.mapping.rules", Some("DEFAULT")),
+        ("auto.create.topics.enable", Some("false")),
+        ("ssl.client.auth", Some("required")),
+    ];
+
+    #[test]
+    fn each_bad_setting_is_found_by_name() {
+        assert_eq!(worst(&check_broker("b", &config(&GOOD), 1)), Severity::Good);
+        for (at, value) in [(0, ""), (1, "RULE:^CN=(.*)$/$1/"), (2, "true")] {
+            let mut settings = GOOD;
+            settings[at].1 = Some(value);
+            let findings = check_broker("b", &config(&settings), 1);
+            let bad: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Bad).collect();
+            assert_eq!(bad.len(), 1);
+            assert!(bad[0].text.contains(GOOD[at].0) && !bad[0].remedy.is_empty(), "{}", bad[0]);
+            assert!(insist(&findings).unwrap_err().text.contains(GOOD[at].0));
+        }
+        for (value, severity) in
+            [(Some("true"), Severity::Bad), (Some("false"), Severity::Good), (None, Severity::Look)]
+        {
+            let settings = [&GOOD[..], &[("allow.everyone.if.no.acl.found", value)]].concat();
+            assert_eq!(worst(&check_broker("b", &config(&settings), 1)), severity);
+        }
+        let settings = [&GOOD[..], &[("transaction.state.log.replication.factor", Some("3"))]].concat();
+        assert_eq!(worst(&check_broker("b", &config(&settings), 1)), Severity::Bad);
+        assert_eq!(worst(&check_broker("b", &config(&settings), 3)), Severity::Good);
+    }
+
+    #[test]
+    fn rights_of_everybody_are_found_where_they_reach_clients() {
+        let namespace = Namespace::new("logs.").unwrap();
+        let found = |resource, pattern, name| {
+            let acl = Acl::allow("User:*", Operation::Read, resource, pattern, name);
+            check_everyone_s(&namespace, &[acl]).len()
+        };
+        use {Pattern::*, ResourceType::*};
+        for (resource, pattern, name) in [
+            (Topic, Literal, "*"),
+            (Topic, Literal, "logs.c83"),
+            (Topic, Literal, "tel.acks"),
+            (Topic, Prefixed, "l"),
+            (Topic, Prefixed, "logs.c"),
+            (Topic, Prefixed, "tel."),
+            (Group, Literal, "*"),
+            (Group, Prefixed, "c8"),
+        ] {
+            assert_eq!(found(resource, pattern, name), 1, "{name}");
+        }
+        for (resource, pattern, name) in
+            [(Topic, Literal, "news"), (Topic, Prefixed, "news."), (Group, Literal, "x"), (Cluster, Literal, "*")]
+        {
+            assert_eq!(found(resource, pattern, name), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn missing_rights_are_named() {
+        let all = [Operation::Alter, Operation::Describe, Operation::Create, Operation::DescribeConfigs];
+        assert_eq!(worst(&check_rights(&all)), Severity::Good);
+        assert_eq!(worst(&check_rights(&[Operation::All])), Severity::Good);
+        let findings = check_rights(&all[1..]);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].remedy.contains("Alter"), "{}", findings[0]);
+    }
+}

@@ -1,0 +1,59 @@
+//! The doctor finds what is wrong with a broker, and nothing wrong with a right one.
+
+use crate::broker::{shared, Broker};
+use crate::namespace;
+use tel_control::kafka::admin::Admin;
+use tel_control::kafka::doctor::{examine, worst, Finding, Severity};
+
+fn bad(findings: &[Finding]) -> Vec<String> {
+    findings.iter().filter(|finding| finding.severity == Severity::Bad).map(Finding::to_string).collect()
+}
+
+#[test]
+fn a_right_broker_is_right() {
+    let broker = shared();
+    broker.cert("stranger", "stranger");
+    let findings = examine(&broker.admin(), &namespace(), Some(&broker.connection("stranger")));
+    assert_eq!(bad(&findings), Vec::<String>::new());
+    assert!(findings.iter().any(|finding| finding.text.contains("who has no rights is refused")), "{findings:#?}");
+
+    // Who looks without rights is told which are missing.
+    let nobody = Admin::new(&broker.connection("stranger")).unwrap();
+    let found = bad(&examine(&nobody, &namespace(), None)).join("\n");
+    for right in ["Alter on the cluster", "Describe on the cluster", "Create on the cluster"] {
+        assert!(found.contains(right), "{right}: {found}");
+    }
+}
+
+#[test]
+fn a_broker_that_is_down_is_said() {
+    let nowhere =
+        tel_control::kafka::Connection::new([("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())]).unwrap();
+    let mut admin = Admin::new(&nowhere).unwrap();
+    admin.set_timeout(std::time::Duration::from_secs(1));
+    let findings = examine(&admin, &namespace(), None);
+    assert!(findings.len() == 1 && findings[0].text.contains("127.0.0.1:1"), "{findings:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_broker_is_found_by_name() {
+    let broker = Broker::start();
+    broker.cert("stranger", "stranger");
+    let admin = Admin::new(&broker.plain_connection()).unwrap();
+    broker.restart_with(
+        "ssl.principal.mapping.rules=RULE:^CN=(.*?),.*$/$1/,DEFAULT\nauto.create.topics.enable=true\nallow.everyone.if.no.acl.found=true",
+    );
+    let findings = examine(&admin, &namespace(), Some(&broker.connection("stranger")));
+    let found = bad(&findings).join("\n");
+    for name in ["ssl.principal.mapping.rules", "auto.create.topics.enable", "who has no rights may see"] {
+        assert!(found.contains(name), "{name}: {found}");
+    }
+    let everyone =
+        findings.iter().find(|finding| finding.text.contains("allow.everyone.if.no.acl.found")).expect("a finding");
+    assert!(everyone.severity > Severity::Good, "{everyone}");
+
+    broker.restart_with("authorizer.class.name=");
+    let findings = examine(&admin, &namespace(), None);
+    assert!(bad(&findings).iter().any(|text| text.contains("authorizer.class.name")), "{findings:#?}");
+    assert_eq!(worst(&findings), Severity::Bad);
+}

@@ -17,9 +17,11 @@
 use super::admin::{Admin, NewTopic, TopicId};
 use super::list::{await_topic, Position};
 use super::reader::{Read, Reader};
+use super::reports::Reports;
 use super::{call_error, setup_error, Connection, PATIENCE};
 use crate::error::{Error, Result};
 use crate::names::{EdgeName, ACKS_TOPIC};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -173,16 +175,15 @@ impl AckReader {
 /// # Errors
 /// That of the connection.
 pub fn retire(connection: &Connection, edge: &EdgeName) -> Result<()> {
-    let producer: BaseProducer = connection
-        .config()
-        .set("linger.ms", "0")
-        .set("message.timeout.ms", PATIENCE.as_millis().to_string())
-        .create()
-        .map_err(setup_error)?;
-    let what = || format!("retiring edge {edge}");
+    const RIGHT: &str = "Write on tel.acks";
+    let mut config = connection.config();
+    config.set("linger.ms", "0").set("message.timeout.ms", PATIENCE.as_millis().to_string());
+    let producer: BaseProducer<Reports> = config.create_with_context(Reports::default()).map_err(setup_error)?;
+    let failed = |error: KafkaError| call_error(format!("retiring edge {edge}"), RIGHT, &error);
     let record = BaseRecord::<str, [u8]>::to(ACKS_TOPIC).key(edge.as_str());
-    producer.send(record).map_err(|(error, _)| call_error(what(), "Write on tel.acks", &error))?;
-    producer.flush(PATIENCE).map_err(|error| call_error(what(), "Write on tel.acks", &error))
+    producer.send(record).map_err(|(error, _)| failed(error))?;
+    producer.flush(PATIENCE).map_err(failed)?;
+    producer.context().take().error.map_or(Ok(()), |error| Err(failed(error)))
 }
 
 fn event(key: &[u8], value: Option<&[u8]>) -> Option<AckEvent> {

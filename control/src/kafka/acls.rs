@@ -191,7 +191,8 @@ pub fn look_up(admin: &Admin, clients: &[ClientAccess], edges: &[EdgeAccess]) ->
     Ok(found)
 }
 
-/// Does what is to be done: first what ends, then what begins. Doing it again changes nothing.
+/// Does what is to be done: first what ends, then what begins. Doing it again changes nothing. Brokers hear of it a moment after the
+/// controller has answered.
 ///
 /// # Errors
 /// The first one, after all has been tried.

@@ -22,16 +22,14 @@
 
 use super::admin::{Admin, ConfigEntry, ConfigOf, NewTopic, TopicId};
 use super::reader::{Read, Reader};
+use super::reports::{Report, Reports};
 use super::{call_error, setup_error, Connection, PATIENCE};
 use crate::error::{Error, Kind, Result};
 use crate::names::LIST_TOPIC;
-use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The key of the operator's marker.
@@ -254,32 +252,6 @@ pub struct ListWriter {
     over: Option<Error>,
 }
 
-/// What became of the records of the transaction.
-#[derive(Default)]
-struct Reports(Mutex<Report>);
-
-#[derive(Default)]
-struct Report {
-    last: Option<i64>,
-    error: Option<KafkaError>,
-}
-
-impl ClientContext for Reports {}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(message) => report.last = report.last.max(Some(message.offset())),
-            Err((error, _)) => {
-                report.error.get_or_insert_with(|| error.clone());
-            }
-        }
-    }
-}
-
 const RIGHT: &str = "Write on topic tel.clients and on transactional id tel-control.list";
 
 impl ListWriter {
@@ -340,14 +312,14 @@ impl ListWriter {
     fn write(&self, records: &[(String, Option<Vec<u8>>)]) -> Result<i64> {
         let deadline = Instant::now() + PATIENCE;
         let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        *self.report() = Report::default();
+        self.producer.context().take();
         let written = self.producer.begin_transaction().and_then(|()| {
             for (key, value) in records {
                 self.send(key, value.as_deref(), deadline)?;
             }
             self.commit(deadline)
         });
-        let report = std::mem::take(&mut *self.report());
+        let report = self.producer.context().take();
         match (written, report) {
             (Ok(()), Report { last: Some(last), error: None }) => Ok(last),
             (Ok(()), Report { error, .. }) => Err(self.error(&error.unwrap_or(KafkaError::NoMessageReceived))),
@@ -360,10 +332,6 @@ impl ListWriter {
                 Err(error)
             }
         }
-    }
-
-    fn report(&self) -> std::sync::MutexGuard<'_, Report> {
-        self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, key: &str, value: Option<&[u8]>, deadline: Instant) -> std::result::Result<(), KafkaError> {

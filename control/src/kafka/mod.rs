@@ -20,6 +20,7 @@ pub mod groups;
 pub mod list;
 pub mod quotas;
 mod reader;
+mod reports;
 pub mod topics;
 mod wire;
 

@@ -77,10 +77,7 @@ impl EdgeName {
         check("edge name", text, LONGEST_EDGE)?;
         // OpenSSL's own limit for a common name is 64 characters, `edge:` included.
         if text.len() + "edge:".len() > LONGEST_EDGE {
-            return Err(Error::invalid(format!(
-                "edge name \"{text}\": longer than {} characters",
-                LONGEST_EDGE - "edge:".len()
-            )));
+            return Err(Error::invalid(format!("edge name \"{text}\": longer than {} characters", LONGEST_EDGE - "edge:".len())));
         }
         Ok(EdgeName(text.to_owned()))
     }
@@ -187,22 +184,7 @@ mod tests {
     #[test]
     fn what_is_no_id_is_refused_by_name() {
         let long = "x".repeat(10_000);
-        for bad in [
-            "",
-            "-",
-            ".",
-            "..",
-            "__x",
-            "../etc",
-            "a b",
-            "a:b",
-            "a\0b",
-            "a\u{202e}b",
-            "é",
-            "a/b",
-            &long,
-            &"x".repeat(49),
-        ] {
+        for bad in ["", "-", ".", "..", "__x", "../etc", "a b", "a:b", "a\0b", "a\u{202e}b", "é", "a/b", &long, &"x".repeat(49)] {
             let error = ClientId::new(bad).unwrap_err();
             assert!(error.text.starts_with("client id \"") && error.text.len() < 500, "{error}");
         }
@@ -213,8 +195,7 @@ mod tests {
 
     #[test]
     fn no_client_s_names_begin_another_s() {
-        let ids = ["c8", "c83", "c8_x", "c8-2", "a.b", "a_b", "admin", "edge", "tel.clients"]
-            .map(|id| ClientId::new(id).unwrap());
+        let ids = ["c8", "c83", "c8_x", "c8-2", "a.b", "a_b", "admin", "edge", "tel.clients"].map(|id| ClientId::new(id).unwrap());
         for one in &ids {
             for other in ids.iter().filter(|other| *other != one) {
                 assert!(!other.group_prefix().starts_with(&one.group_prefix()));

@@ -199,7 +199,9 @@ pub fn look_up(admin: &Admin, clients: &[ClientAccess], edges: &[EdgeAccess]) ->
 pub fn apply(admin: &Admin, plan: &AclPlan) -> Result<()> {
     let mut errors = Vec::new();
     if !plan.delete.is_empty() {
-        let filters: Vec<AclFilter> = plan.delete.iter().map(AclFilter::from).collect();
+        // Who has ended loses everything: one filter for each, as Kafka goes through all its ACLs for every filter.
+        let principals: BTreeSet<&str> = plan.delete.iter().map(|acl| acl.principal.as_str()).collect();
+        let filters: Vec<AclFilter> = principals.into_iter().map(AclFilter::of).collect();
         errors.extend(admin.delete_acls(&filters)?.into_iter().filter_map(Result::err));
     }
     if !plan.create.is_empty() {

@@ -8,6 +8,8 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
+const RIGHT: &str = "Read on it and on group tel-control";
+
 /// A record.
 pub(super) struct Record {
     pub offset: i64,
@@ -54,7 +56,7 @@ impl Reader {
         let mut assignment = TopicPartitionList::new();
         let assigned =
             assignment.add_partition_offset(topic, 0, Offset::Beginning).and_then(|()| consumer.assign(&assignment));
-        assigned.map_err(|error| call_error(format!("reading {topic}"), "Read on it", &error))?;
+        assigned.map_err(|error| call_error(format!("reading {topic}"), RIGHT, &error))?;
         Ok(Reader { consumer, topic: topic.to_owned(), trouble: String::new() })
     }
 
@@ -92,7 +94,7 @@ impl Reader {
     }
 
     fn error(&self, error: &KafkaError) -> Error {
-        call_error(format!("reading {}", self.topic), "Read on it", error)
+        call_error(format!("reading {}", self.topic), RIGHT, error)
     }
 }
 

@@ -3,6 +3,9 @@
 //! Settings that somebody else has chosen stay: a setting is changed only if nobody set it on the topic, or if it is still what this
 //! code once set (the caller remembers that as `applied`). Everything else that differs is told as a conflict.
 //!
+//! Brokers hear of a change a moment after the controller has answered: a look-up right after [`apply`] may find what was before, and
+//! a change of settings then looks like somebody else's. The next look-up tells.
+//!
 //! A topic is deleted only under its recorded id, so that one that was made anew under the same name is safe from a late deletion.
 
 use super::admin::{Admin, ConfigChange, ConfigEntry, ConfigOf, ConfigSource, Created, NewTopic, Topic, TopicId};

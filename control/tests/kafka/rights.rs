@@ -1,9 +1,9 @@
 //! Rights: exactly the contract's, and what they come to.
 
 use crate::broker::{shared, Broker};
-use crate::{id, namespace};
+use crate::{eventually, id, namespace};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tel_control::error::Kind;
 use tel_control::kafka::acks;
 use tel_control::kafka::acls::{self, ClientAccess, EdgeAccess};
@@ -27,12 +27,8 @@ fn bring(admin: &Admin, clients: &[ClientAccess], edges: &[EdgeAccess]) -> (usiz
     (plan.create.len(), plan.delete.len(), plan.strange.len())
 }
 
-/// Brokers hear of a change a moment after the controller has made it.
 fn await_rights(admin: &Admin, principal: &str, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while rights_of(admin, principal).len() != count {
-        assert!(Instant::now() < deadline, "{principal} has {:?}, not {count}", rights_of(admin, principal));
-    }
+    eventually(&format!("{count} rights of {principal}"), || rights_of(admin, principal).len() == count);
 }
 
 fn rights_of(admin: &Admin, principal: &str) -> Vec<String> {
@@ -210,14 +206,14 @@ fn quotas_are_of_one_principal_and_leave_the_others() {
             change("User:CN=quota:2", Limit::ConsumerBytes, Some(2e6)),
         ];
         quotas::alter(&connection, &changes).unwrap().into_iter().for_each(|done| done.unwrap());
-        let found = quotas::describe(&connection).unwrap();
-        assert_eq!(found[one], BTreeMap::from([(Limit::ConsumerBytes, 1e6), (Limit::ProducerBytes, 5e5)]));
-        assert_eq!(found["User:CN=quota:2"], BTreeMap::from([(Limit::ConsumerBytes, 2e6)]));
+        let of = |principal: &str| quotas::describe(&connection).unwrap().remove(principal).unwrap_or_default();
+        let both = BTreeMap::from([(Limit::ConsumerBytes, 1e6), (Limit::ProducerBytes, 5e5)]);
+        eventually("both limits", || of(one) == both);
+        eventually("its limit", || of("User:CN=quota:2") == BTreeMap::from([(Limit::ConsumerBytes, 2e6)]));
         let lift = [change(one, Limit::ConsumerBytes, None), change("User:CN=quota:2", Limit::ConsumerBytes, None)];
         quotas::alter(&connection, &lift).unwrap().into_iter().for_each(|done| done.unwrap());
-        let found = quotas::describe(&connection).unwrap();
-        assert_eq!(found[one], BTreeMap::from([(Limit::ProducerBytes, 5e5)]));
-        assert!(!found.contains_key("User:CN=quota:2"));
+        eventually("one limit", || of(one) == BTreeMap::from([(Limit::ProducerBytes, 5e5)]));
+        eventually("no limit", || of("User:CN=quota:2").is_empty());
     }
     broker.cert("quota-nobody", "quota-nobody");
     let error = quotas::describe(&broker.connection("quota-nobody")).unwrap_err();

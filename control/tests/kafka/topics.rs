@@ -1,14 +1,14 @@
 //! Topics: made, described, changed and deleted, by id.
 
 use crate::broker::shared;
-use crate::{id, namespace};
+use crate::{eventually, id, namespace};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tel_control::error::Kind;
-use tel_control::kafka::admin::{Admin, ConfigChange, ConfigOf, Created, NewTopic, TopicId};
+use tel_control::error::{Kind, Result};
+use tel_control::kafka::admin::{Admin, ConfigChange, ConfigOf, Created, NewTopic, Topic, TopicId};
 use tel_control::kafka::topics::{self, Deleted, Policy, Wanted};
 use tel_control::kafka::{groups, Connection};
 
@@ -53,27 +53,29 @@ fn a_topic_is_made_changed_and_deleted_under_its_id() {
 
     // More partitions and another retention; what somebody else sets stays.
     let of = ConfigOf::Topic(name.into());
-    let others = ConfigChange::Set("max.message.bytes".into(), "2000000".into());
-    admin.alter_configs(&[(of.clone(), vec![others])]).unwrap().remove(0).unwrap();
+    let value = |name: &str| {
+        let config = admin.describe_configs(std::slice::from_ref(&of), &[name]).unwrap().remove(0).unwrap();
+        config[0].value.clone().unwrap()
+    };
+    let change = |change| admin.alter_configs(&[(of.clone(), vec![change])]).unwrap().remove(0).unwrap();
+    let is = |key: &'static str, expected: &'static str| eventually(key, || value(key) == expected);
+    change(ConfigChange::Set("max.message.bytes".into(), "2000000".into()));
+    is("max.message.bytes", "2000000");
     life.policy = Policy { partitions: 3, replication: 1, config: map(&[("retention.ms", "7200000")]) };
     assert_eq!(bring(&admin, &[life.clone()]), (2, 0, Some(first.clone())));
-    let config = admin
-        .describe_configs(std::slice::from_ref(&of), &["retention.ms", "max.message.bytes"])
-        .unwrap()
-        .remove(0)
-        .unwrap();
-    let value =
-        |name: &str| config.iter().find(|entry| entry.name == name).and_then(|entry| entry.value.clone()).unwrap();
-    assert_eq!((value("retention.ms"), value("max.message.bytes")), ("7200000".into(), "2000000".into()));
-    assert_eq!(admin.describe_topics(&[name.into()]).unwrap().remove(0).unwrap().partitions, 3);
+    is("retention.ms", "7200000");
+    is("max.message.bytes", "2000000");
+    eventually("three partitions", || {
+        admin.describe_topics(&[name.into()]).unwrap().remove(0).unwrap().partitions == 3
+    });
 
     // What somebody else has changed is a conflict.
     life.applied = life.policy.config.clone();
-    let change = ConfigChange::Set("retention.ms".into(), "1000000".into());
-    admin.alter_configs(&[(of.clone(), vec![change])]).unwrap().remove(0).unwrap();
+    change(ConfigChange::Set("retention.ms".into(), "1000000".into()));
+    is("retention.ms", "1000000");
     assert_eq!(bring(&admin, &[life.clone()]), (0, 1, Some(first.clone())));
-    let change = ConfigChange::Unset("retention.ms".into());
-    admin.alter_configs(&[(of, vec![change])]).unwrap().remove(0).unwrap();
+    change(ConfigChange::Unset("retention.ms".into()));
+    is("retention.ms", "604800000");
     assert_eq!(bring(&admin, &[life.clone()]).0, 1, "nobody has set it now");
 
     // Only under its id.
@@ -82,7 +84,8 @@ fn a_topic_is_made_changed_and_deleted_under_its_id() {
         |id: &TopicId| topics::delete(&admin, &namespace(), &[(name.into(), id.clone())]).unwrap().remove(0).unwrap();
     assert_eq!(delete(&other), Deleted::OtherId(first.clone()));
     assert_eq!(delete(&first), Deleted::Now);
-    assert_eq!(admin.describe_topics(&[name.into()]).unwrap().remove(0).unwrap_err().kind, Kind::NotFound);
+    let is_gone = |found: Result<Topic>| found.is_err_and(|error| error.kind == Kind::NotFound);
+    eventually("it is gone", || is_gone(admin.describe_topics(&[name.into()]).unwrap().remove(0)));
     assert_eq!(delete(&first), Deleted::Before);
     let again = bring(&admin, &[Wanted { id: None, ..life.clone() }]).2.expect("an id");
     assert_ne!(again, first);

@@ -354,6 +354,10 @@ impl ListWriter {
     }
 
     fn commit(&self, deadline: Instant) -> std::result::Result<(), KafkaError> {
+        // The commit would wait for reports, too, but in steps of 100 ms.
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(Duration::from_millis(1));
+        }
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             match self.producer.commit_transaction(left) {

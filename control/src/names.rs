@@ -8,8 +8,8 @@ use std::fmt;
 
 /// Most characters of an onboarded client's id; a list from elsewhere may have longer ones.
 const LONGEST_ID: usize = 48;
-/// Most characters of an edge's name.
-const LONGEST_EDGE: usize = 64;
+/// Most characters of an edge's name: with `edge:` the 64 that a common name may have.
+const LONGEST_EDGE: usize = 59;
 /// Most characters of a Kafka topic's name.
 const LONGEST_TOPIC: usize = 249;
 
@@ -69,15 +69,15 @@ impl fmt::Display for ClientId {
 pub struct EdgeName(String);
 
 impl EdgeName {
-    /// Checks `text`: 1 to 64 of `A-Z a-z 0-9 . _ -`, not `-`, `.`, `..`, and not starting with `__`.
+    /// Checks `text`: 1 to 59 of `A-Z a-z 0-9 . _ -`, not `-`, `.`, `..`, not starting with `__`, and not digits alone: with those,
+    /// an edge would have the principal of a client whose id is `edge`.
     ///
     /// # Errors
     /// `Invalid`, saying what is wrong.
     pub fn new(text: &str) -> Result<EdgeName> {
         check("edge name", text, LONGEST_EDGE)?;
-        // OpenSSL's own limit for a common name is 64 characters, `edge:` included.
-        if text.len() + "edge:".len() > LONGEST_EDGE {
-            return Err(Error::invalid(format!("edge name \"{text}\": longer than {} characters", LONGEST_EDGE - "edge:".len())));
+        if text.chars().all(|c| c.is_ascii_digit()) {
+            return Err(Error::invalid(format!("edge name \"{text}\": digits alone are a client's generation")));
         }
         Ok(EdgeName(text.to_owned()))
     }
@@ -184,7 +184,22 @@ mod tests {
     #[test]
     fn what_is_no_id_is_refused_by_name() {
         let long = "x".repeat(10_000);
-        for bad in ["", "-", ".", "..", "__x", "../etc", "a b", "a:b", "a\0b", "a\u{202e}b", "é", "a/b", &long, &"x".repeat(49)] {
+        for bad in [
+            "",
+            "-",
+            ".",
+            "..",
+            "__x",
+            "../etc",
+            "a b",
+            "a:b",
+            "a\0b",
+            "a\u{202e}b",
+            "é",
+            "a/b",
+            &long,
+            &"x".repeat(49),
+        ] {
             let error = ClientId::new(bad).unwrap_err();
             assert!(error.text.starts_with("client id \"") && error.text.len() < 500, "{error}");
         }
@@ -195,15 +210,19 @@ mod tests {
 
     #[test]
     fn no_client_s_names_begin_another_s() {
-        let ids = ["c8", "c83", "c8_x", "c8-2", "a.b", "a_b", "admin", "edge", "tel.clients"].map(|id| ClientId::new(id).unwrap());
+        let ids = ["c8", "c83", "c8_x", "c8-2", "a.b", "a_b", "admin", "edge", "tel.clients"]
+            .map(|id| ClientId::new(id).unwrap());
         for one in &ids {
             for other in ids.iter().filter(|other| *other != one) {
                 assert!(!other.group_prefix().starts_with(&one.group_prefix()));
                 assert_ne!(one.principal(1), other.principal(1));
             }
             assert_ne!(one.principal(1), "User:CN=admin");
-            assert_ne!(one.principal(1), EdgeName::new("1").unwrap().principal());
         }
+        for digits in ["1", "007"] {
+            assert!(EdgeName::new(digits).unwrap_err().text.contains("generation"));
+        }
+        assert_eq!(EdgeName::new("edge-1").unwrap().principal(), "User:CN=edge:edge-1");
         assert_eq!(ids[4].collision_key(), ids[5].collision_key());
     }
 

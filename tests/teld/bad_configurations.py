@@ -107,6 +107,10 @@ def types(cases):
     cases.each(["inputs"], [7, "automatic", "", [], None, True], "inputs")
     cases.each(["metrics"], NOT_OBJECT)
     cases.each(["status"], NOT_OBJECT)
+    cases.each(["sync"], NOT_OBJECT)
+    for key in ["edge", "topic", "acks"]:
+        for value in NOT_TEXT:
+            cases.set(["sync"], {"edge": "edge-1", key: value}, rf"sync\.{key}")
     cases.each(["drain_timeout_ms"], NOT_INTEGER)
     cases.each(["producer", "kafka"], NOT_OBJECT)
     cases.each(["producer", "clients.file"], [*NOT_TEXT, ""])
@@ -163,7 +167,10 @@ def values_of_the_rest(cases):
     cases.each(["metrics", "clients"], [-1, 100_001])
     cases.each(["drain_timeout_ms"], [-1, 3_600_001, 10**30])
     cases.set(["status", "socket"], f"{cases.folder}/{'x' * 108}")
-    cases.set(["sync"], {"edge": "edge-1"})
+    for edge in ["", "a b", "a:b", "..", "__a", "x" * 60]:
+        cases.set(["sync"], {"edge": edge}, r"sync\.edge")
+    for key, topic in [("topic", "a b"), ("topic", "__consumer_offsets"), ("acks", "x" * 250), ("acks", "tel.clients")]:
+        cases.set(["sync"], {"edge": "edge-1", key: topic}, rf"sync\.{key}")
     cases.each(["producer", "queue.bytes"], [0, -1, 1000, 1e300])
     cases.each(["producer", "queue.max_line_bytes"], [0, 1, 2_000_000])
     cases.each(["producer", "batches.bytes"], [0, 1000])
@@ -217,6 +224,9 @@ def shared_places(cases):
         {"type": "file", "path": f"{folder}/another", "follow": True, "position": f"{folder}/position"},
     ]:
         cases.add_input(keys, "(inputs|status)")
+    listed = {**cases.good, "sync": {"edge": "edge-1"}}
+    listed["inputs"] = {"list": {"type": "file", "path": f"{folder}/clients.json"}}
+    cases.text("an input at the list that is written", json.dumps(listed), r"clients\.file")
     cases.set(["inputs"], {"a": {"type": "stdin"}, "b": {"type": "stdin"}}, r"inputs\.b")
 
 
@@ -239,6 +249,7 @@ def unknown_keys(cases):
         cases.set(path, "x")
     for group, key in [("queue", "byte"), ("clients", "path"), ("batches", "count")]:
         cases.set(["producer", group], {key: 1}, rf"{group}\.{key}")
+    cases.set(["sync"], {"edge": "edge-1", "group": "x"}, r"sync\.group")
     # A position is that of a file that is followed.
     cases.add_input({"type": "file", "path": "/dev/null", "position": "/tmp/x"}, r"inputs\.more\.position")
     cases.add_input({"type": "stdin", "path": "/dev/null"}, r"inputs\.more\.path")
@@ -250,6 +261,10 @@ def missing_keys(cases):
     cases.without(["producer", "kafka"], r"bootstrap\.servers")
     cases.without(["inputs", "run", "command"], r"inputs\.run\.command")
     cases.without(["metrics", "listen"], r"metrics\.listen")
+    cases.set(["sync"], {"topic": "tel.clients"}, r"sync\.edge")
+    followed = {**cases.good, "sync": {"edge": "edge-1"}}
+    followed["producer"] = {key: value for key, value in cases.good["producer"].items() if key != "clients.file"}
+    cases.text("a list without a file", json.dumps(followed), r"sync: .*clients\.file")
     cases.without(["status", "socket"], r"status\.socket")
     for input in ["pipe", "stream", "log"]:
         cases.without(["inputs", input, "type"], rf"inputs\.{input}\.type")

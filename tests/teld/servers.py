@@ -139,16 +139,32 @@ class Kafka:
         started = subprocess.run([KAFKA, "start", self.folder], stdout=subprocess.PIPE, text=True)
         assert started.returncode == 0, "no Kafka, see above"
         env = dict(line.split("=", 1) for line in started.stdout.split())
-        self.servers = env["TEL_KAFKA_PLAINTEXT"]
+        self.servers, self.tls_servers = env["TEL_KAFKA_PLAINTEXT"], env["TEL_KAFKA_SSL"]
+        self.pki = Path(env["TEL_KAFKA_PKI"])
 
     def end(self):
         subprocess.run([KAFKA, "stop", self.folder], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def admin(self, *commands):
+        """Commands of `tests/kafka/kafka admin`."""
+        subprocess.run([KAFKA, "admin", self.folder], input="\n".join([*commands, ""]), text=True, check=True)
+
+    def certificate(self, name, common_name):
+        """The properties of who shows a certificate with this common name."""
+        if not (self.pki / f"{name}.crt").exists():
+            subprocess.run([KAFKA, "cert", self.folder, name, common_name], stdout=subprocess.DEVNULL, check=True)
+        return {
+            "bootstrap.servers": self.tls_servers,
+            "security.protocol": "ssl",
+            "ssl.ca.location": str(self.pki / "ca.pem"),
+            "ssl.certificate.location": str(self.pki / f"{name}.crt"),
+            "ssl.key.location": str(self.pki / f"{name}.key"),
+        }
+
     def topics(self, prefix, count, start=0):
         """Makes PREFIX0 and so on. Their names."""
-        command = f"topics {prefix} {start} {start + count}\n"
-        subprocess.run([KAFKA, "admin", self.folder], input=command, text=True, check=True)
+        self.admin(f"topics {prefix} {start} {start + count}")
         return [f"{prefix}{number}" for number in range(start, start + count)]
 
     def empty(self, count):
@@ -185,6 +201,15 @@ class Kafka:
         return sum(ends)
 
     @contextlib.contextmanager
+    def stopped(self):
+        """No broker, until this is left; then the same again."""
+        subprocess.run([KAFKA, "stop", self.folder], check=True)
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
     def paused(self):
         """A broker that hangs, until this is left."""
         subprocess.run([KAFKA, "pause", self.folder], check=True)
@@ -216,6 +241,7 @@ class Picture:
         self.total = told["producer"]["total"]
         self.clients = told["producer"]["clients"]
         self.inputs = told["inputs"]
+        self.sync = told.get("sync")
 
     def input_sum(self, name):
         return sum(input[name] for input in self.inputs.values())
@@ -284,7 +310,7 @@ class Teld(Server):
             return condition(last[0])
 
         def failed():
-            return f"{what}; {last[0].total} {last[0].inputs}" if last else what
+            return f"{what}; {last[0].total} {last[0].inputs} {last[0].sync or ''}" if last else what
 
         self.wait_until(failed, fits, seconds)
         return last[0]

@@ -27,6 +27,15 @@ pub fn check(file: &Path) -> ExitCode {
     for found in &config.detected {
         println!("  {found}");
     }
+    if let (Some(sync), Some(file)) = (&config.sync, &config.clients_file) {
+        println!(
+            "  sync: follows {}, writes {}, and acknowledges to {} as {}",
+            sync.topic,
+            file.display(),
+            sync.acks,
+            sync.edge
+        );
+    }
     match &config.metrics {
         Some(metrics) => println!("  metrics: http://{}/metrics", metrics.listen),
         None => println!("  metrics: none"),

@@ -17,6 +17,7 @@ mod run;
 mod service;
 mod socket_file;
 mod supervisor;
+mod sync;
 mod wait;
 
 use std::path::PathBuf;

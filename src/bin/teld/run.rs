@@ -1,4 +1,4 @@
-//! `teld run`: the producer, its inputs, and what an operator and the system ask of them.
+//! `teld run`: the producer, its inputs, the list that is followed, and what an operator and the system ask of them.
 
 use crate::config::Config;
 use crate::inputs::InputCounters;
@@ -8,6 +8,7 @@ use crate::service::notify::Manager;
 use crate::service::signals::{self, Signal};
 use crate::status;
 use crate::supervisor::Supervisor;
+use crate::sync::{Following, Place};
 use crate::wait::Stop;
 use std::io;
 use std::path::Path;
@@ -69,8 +70,10 @@ struct Daemon<'a> {
     log: Log,
     events: Sender<Event>,
     manager: Manager,
-    producer: Arc<Producer>,
+    /// `None` if only the list is followed.
+    producer: Option<Arc<Producer>>,
     supervisor: Arc<Supervisor>,
+    following: Arc<Following>,
     observed: Arc<Observed>,
     /// Stops what runs beside the inputs: positions, status, metrics.
     stop: Arc<Stop>,
@@ -85,8 +88,11 @@ impl<'a> Daemon<'a> {
     fn start(file: &'a Path, config: Config, events: Sender<Event>) -> Result<Daemon<'a>, String> {
         // A log of its own: the producer's is silent once it is closed.
         let log = journal::log();
-        let producer = Producer::new(&config.producer, journal::log()).map_err(|error| format!("producer: {error}"))?;
-        let producer = Arc::new(producer);
+        let producer = match config.is_alone() {
+            true => None,
+            false => Some(Producer::new(&config.producer, journal::log()).map_err(|error| format!("producer: {error}"))?),
+        };
+        let producer = producer.map(Arc::new);
         let stop = Arc::new(Stop::new().map_err(|error| format!("cannot make a descriptor: {error}"))?);
         let ended = {
             let events = events.clone();
@@ -96,8 +102,10 @@ impl<'a> Daemon<'a> {
             }
         };
         let supervisor =
-            Arc::new(Supervisor::new(Arc::clone(&producer), log.clone(), config.max_line, Arc::new(ended)));
-        let observed = Arc::new(Observed::new(Arc::clone(&producer), Arc::clone(&supervisor)));
+            Arc::new(Supervisor::new(producer.clone(), log.clone(), config.max_line, Arc::new(ended)));
+        let following = Arc::new(Following::new(place(&config, producer.clone())?, log.clone()));
+        let observed =
+            Arc::new(Observed::new(producer.clone(), Arc::clone(&supervisor), Arc::clone(&following)));
         let manager = Manager::from_environment();
         let mut daemon = Daemon {
             file,
@@ -107,6 +115,7 @@ impl<'a> Daemon<'a> {
             manager,
             producer,
             supervisor,
+            following,
             observed,
             stop,
             answering: Vec::new(),
@@ -114,6 +123,7 @@ impl<'a> Daemon<'a> {
             failed: false,
         };
         daemon.start_beside()?;
+        daemon.apply_sync()?;
         daemon.apply_inputs();
         Ok(daemon)
     }
@@ -160,6 +170,11 @@ impl<'a> Daemon<'a> {
         Ok(())
     }
 
+    /// Follows the list that the configuration has.
+    fn apply_sync(&self) -> Result<(), String> {
+        self.following.apply(self.config.sync.as_ref())
+    }
+
     /// Starts and stops inputs as the configuration has them.
     fn apply_inputs(&mut self) {
         for (name, error) in self.supervisor.apply(&self.config) {
@@ -175,13 +190,16 @@ impl<'a> Daemon<'a> {
                 format_args!("inputs: auto has found nothing: it looks again every {} s", DETECT_AGAIN.as_secs()),
             );
         }
-        self.manager.ready(&format!("{} inputs", self.unended));
+        match &self.config.sync {
+            Some(sync) => self.manager.ready(&format!("{} inputs, and the list of {}", self.unended, sync.topic)),
+            None => self.manager.ready(&format!("{} inputs", self.unended)),
+        }
     }
 
     fn serve(mut self, inbox: &Receiver<Event>) -> ExitCode {
         let mut detected = Instant::now();
         let looks_again = |daemon: &Daemon| daemon.config.is_auto && daemon.unended == 0;
-        while self.unended > 0 || looks_again(&self) {
+        while self.unended > 0 || looks_again(&self) || self.only_follows() {
             let detection = looks_again(&self).then_some(DETECT_AGAIN);
             // Twice within the manager's patience.
             let life = self.manager.watchdog.map(|watchdog| watchdog / 2);
@@ -205,12 +223,17 @@ impl<'a> Daemon<'a> {
         self.end(inbox)
     }
 
+    /// There is nothing to be read, but a list to be followed: until a signal.
+    fn only_follows(&self) -> bool {
+        self.producer.is_none() || (self.config.is_alone() && self.config.sync.is_some())
+    }
+
     /// Reads the configuration and the client list again. What is wrong is said, and what was before stays.
     fn reload(&mut self) {
         self.manager.reloading();
         // Without a file there is nothing to be read again.
-        match self.producer.reload_clients(None) {
-            Err(error) if error.kind() != tel::tel_error::TEL_ERR_INVALID => {
+        match self.producer.as_ref().map(|producer| producer.reload_clients(None)) {
+            Some(Err(error)) if error.kind() != tel::tel_error::TEL_ERR_INVALID => {
                 self.log.say(Level::Error, "reload", format_args!("the client list before stays: {error}"));
             }
             _ => {}
@@ -229,6 +252,10 @@ impl<'a> Daemon<'a> {
                 let before = std::mem::replace(&mut self.config, config);
                 (self.config.producer, self.config.max_line) = (before.producer, before.max_line);
                 (self.config.metrics, self.config.status) = (before.metrics, before.status);
+                self.config.clients_file = before.clients_file;
+                if let Err(error) = self.apply_sync() {
+                    self.log.say(Level::Error, "reload", format_args!("{error}"));
+                }
                 self.apply_inputs();
             }
             Err(error) => {
@@ -260,18 +287,20 @@ impl<'a> Daemon<'a> {
     /// Stops the inputs and delivers what was read. Asked a second time, it leaves at once.
     fn end(mut self, inbox: &Receiver<Event>) -> ExitCode {
         self.manager.stopping();
-        let (supervisor, producer, events) =
-            (Arc::clone(&self.supervisor), Arc::clone(&self.producer), self.events.clone());
+        self.following.ask_to_stop();
+        let (supervisor, producer, events) = (Arc::clone(&self.supervisor), self.producer.clone(), self.events.clone());
+        let following = Arc::clone(&self.following);
         let patience = self.config.drain;
         let drain = move || {
             let start = Instant::now();
             supervisor.stop_all(patience);
             // A child that took its time takes none of what the brokers need at least.
             let left = patience.saturating_sub(start.elapsed()).max(patience.min(LEAST_DRAIN));
-            let complete = producer.close(Some(left)).is_ok();
+            let complete = producer.is_none_or(|producer| producer.close(Some(left)).is_ok());
             if complete {
                 supervisor.keep_last_positions();
             }
+            following.stop(patience.saturating_sub(start.elapsed()));
             // Nobody listens any more: it has left.
             let _ = events.send(Event::Drained { complete });
         };
@@ -303,7 +332,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn say_the_account(&self) {
-        if let Ok(stats) = self.producer.stats() {
+        if let Some(Ok(stats)) = self.producer.as_ref().map(|producer| producer.stats()) {
             self.log.say(
                 Level::Notice,
                 "account",
@@ -320,6 +349,13 @@ impl<'a> Daemon<'a> {
             );
         }
     }
+}
+
+/// Where a list that is followed is put; it is known from the start, as the producer is.
+fn place(config: &Config, producer: Option<Arc<Producer>>) -> Result<Option<Place>, String> {
+    let kafka = tel::Config::from_json(&config.producer).map_err(|error| format!("producer: {error}"))?;
+    let file = config.clients_file.clone();
+    Ok(file.map(|file| Place { file, kafka: Arc::new(kafka), producer }))
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {

@@ -19,7 +19,8 @@ pub type Ended = Arc<dyn Fn(&str, Arc<InputCounters>, io::Result<()>) + Send + S
 
 /// All inputs of one producer.
 pub struct Supervisor {
-    producer: Arc<Producer>,
+    /// `None` in a teld that was started without inputs.
+    producer: Option<Arc<Producer>>,
     log: Log,
     max_line: usize,
     ended: Ended,
@@ -35,7 +36,7 @@ pub struct InputView {
 }
 
 impl Supervisor {
-    pub fn new(producer: Arc<Producer>, log: Log, max_line: usize, ended: Ended) -> Supervisor {
+    pub fn new(producer: Option<Arc<Producer>>, log: Log, max_line: usize, ended: Ended) -> Supervisor {
         Supervisor { producer, log, max_line, ended, running: Mutex::default(), stopped: Mutex::default() }
     }
 
@@ -62,10 +63,14 @@ impl Supervisor {
             if self.running().iter().any(|running| running.input.name == input.name) {
                 continue;
             }
+            let Some(producer) = &self.producer else {
+                failed.push((input.name.clone(), io::Error::other("inputs take effect when teld is started again")));
+                continue;
+            };
             let ended = Arc::clone(&self.ended);
             let started = RunningInput::start(
                 input.clone(),
-                Arc::clone(&self.producer),
+                Arc::clone(producer),
                 self.log.clone(),
                 self.max_line,
                 move |name, counters, result| ended(name, counters, result),
@@ -112,7 +117,7 @@ impl Supervisor {
         if unkept.is_empty() {
             return;
         }
-        if self.producer.flush(Some(FLUSH)).is_ok() {
+        if self.producer.as_ref().is_some_and(|producer| producer.flush(Some(FLUSH)).is_ok()) {
             self.keep(unkept);
         } else {
             lock(&self.stopped).extend(stopped);

@@ -1,9 +1,10 @@
-//! teld's file: the producer's configuration, the inputs, and where it can be looked at.
+//! teld's file: the producer's configuration, the inputs, the list that is followed, and where it can be looked at.
 
 pub mod input;
 pub mod keys;
 mod owner;
 mod places;
+mod sync;
 
 use crate::detect;
 use crate::inputs::Input;
@@ -11,6 +12,7 @@ use keys::Keys;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use sync::SyncConfig;
 
 /// How long the lines under way may take once the inputs have ended, or an end was asked for.
 const DRAIN_MS: u64 = 10_000;
@@ -35,6 +37,8 @@ pub struct Config {
     pub detected: Vec<String>,
     /// The client list's file.
     pub clients_file: Option<PathBuf>,
+    /// The list that is followed and written to that file.
+    pub sync: Option<SyncConfig>,
     /// Where metrics are served.
     pub metrics: Option<Metrics>,
     /// The socket that `teld status` asks.
@@ -59,6 +63,11 @@ impl Config {
         Config::parse(&text, path).map_err(named)
     }
 
+    /// Nothing is read here: only the list is followed, for other hosts on the machine.
+    pub fn is_alone(&self) -> bool {
+        self.inputs.is_empty() && !self.is_auto
+    }
+
     /// Only where `teld status` finds the teld that runs with the file: what else is in it may be wrong by now.
     pub fn read_status_socket(path: &Path) -> Result<PathBuf, String> {
         let named = |error: String| format!("{}: {error}", path.display());
@@ -71,17 +80,19 @@ impl Config {
         let producer = file.raw("producer").ok_or("producer: must be there")?;
         let checked = tel::Config::from_json(&producer).map_err(|error| format!("producer: {error}"))?;
         tel::check_config(&producer).map_err(|error| format!("producer: {error}"))?;
-        let (inputs, detected) = inputs(&mut file)?;
+        let sync = match file.object("sync")? {
+            None => None,
+            Some(keys) => Some(followed(keys, &checked)?),
+        };
+        let (inputs, detected) = inputs(&mut file, sync.is_some())?;
         let metrics = match file.object("metrics")? {
             None => None,
             Some(keys) => Some(metrics(keys)?),
         };
         let status = status_socket(&mut file, path)?;
-        places::reject_shared(&inputs, &status)?;
+        let written = sync.as_ref().and(checked.clients_file.as_deref());
+        places::reject_shared(&inputs, &status, written)?;
         let drain = file.integer("drain_timeout_ms", 0, MOST_DRAIN_MS)?.unwrap_or(DRAIN_MS);
-        if file.names().iter().any(|name| name == "sync") {
-            return Err("sync: not available yet; leave the key out".into());
-        }
         file.finish()?;
         Ok(Config {
             producer,
@@ -90,6 +101,7 @@ impl Config {
             is_auto: detected.is_some(),
             detected: detected.unwrap_or_default(),
             clients_file: checked.clients_file,
+            sync,
             metrics,
             status,
             drain: Duration::from_millis(drain),
@@ -97,9 +109,22 @@ impl Config {
     }
 }
 
-/// The inputs, and what was found if they are "auto".
-fn inputs(file: &mut Keys) -> Result<(Vec<Input>, Option<Vec<String>>), String> {
+/// The `sync` key, with what it needs of the producer.
+fn followed(keys: Keys, producer: &tel::Config) -> Result<SyncConfig, String> {
+    let sync = sync::sync(keys)?;
+    if producer.embedded_broker {
+        return Err("sync: there is no list on the producer's embedded_broker".into());
+    }
+    if producer.clients_file.is_none() {
+        return Err("sync: the list is written to the producer's clients.file, which must be given".into());
+    }
+    Ok(sync)
+}
+
+/// The inputs, and what was found if they are "auto". Without any, there must be another thing to do.
+fn inputs(file: &mut Keys, is_synced: bool) -> Result<(Vec<Input>, Option<Vec<String>>), String> {
     let (mut named, detected) = match file.text_or_object("inputs")? {
+        None if is_synced => return Ok((Vec::new(), None)),
         None => return Err("inputs: must be there".into()),
         Some(Ok(word)) if word == "auto" => {
             let found = detect::detect()?;
@@ -115,7 +140,7 @@ fn inputs(file: &mut Keys) -> Result<(Vec<Input>, Option<Vec<String>>), String> 
             inputs.push(input::input(name, keys)?);
         }
     }
-    if inputs.is_empty() && detected.is_none() {
+    if inputs.is_empty() && detected.is_none() && !is_synced {
         return Err("inputs: at least one is needed".into());
     }
     Ok((inputs, detected))

@@ -3,9 +3,11 @@
 use crate::inputs::{Input, Source};
 use std::path::{Path, PathBuf};
 
-/// Refuses two inputs at one place, which would take each other's lines or positions, and an input where `teld status` asks.
-pub fn reject_shared(inputs: &[Input], status: &Path) -> Result<(), String> {
+/// Refuses two inputs at one place, which would take each other's lines or positions, and an input where `teld status`
+/// asks, or at the client list that is written.
+pub fn reject_shared(inputs: &[Input], status: &Path, clients: Option<&Path>) -> Result<(), String> {
     let mut taken: Vec<(PathBuf, String)> = vec![(resolved(status), "status.socket".into())];
+    taken.extend(clients.map(|clients| (resolved(clients), "producer.clients.file".into())));
     for input in inputs {
         let name = format!("inputs.{}", input.name);
         for place in places(input) {

@@ -98,7 +98,7 @@ fn the_file_s_own_keys_are_checked() {
     }
     let stdin = r#""inputs": {"a": {"type": "stdin"}}"#;
     for (key, named) in [
-        (r#""sync": {}"#, "sync"),
+        (r#""sync": {"edge": "a"}"#, "sync"),
         (r#""y": 1"#, "y"),
         (r#""inputs": {}"#, "inputs"),
         (r#""metrics": {}"#, "metrics.listen"),
@@ -144,4 +144,44 @@ fn each_file_has_a_status_socket_of_its_own() {
     assert!(parse(&shared).unwrap_err().contains("status.socket"));
     let long = own.replace("/run/x", &"x".repeat(108));
     assert!(parse(&long).unwrap_err().contains("status.socket"));
+}
+
+#[test]
+fn a_list_is_followed_with_inputs_or_alone() {
+    let read = |producer: &str, rest: &str| {
+        let kafka = r#""kafka": {"bootstrap.servers": "b:1"}"#;
+        let file = format!(r#"{{"producer": {{{kafka}{producer}}}, {rest}}}"#);
+        Config::parse(&file, Path::new("/etc/tel/teld.json"))
+    };
+    let file = r#", "clients.file": "/tmp/clients.json""#;
+    let config = read(file, r#""sync": {"edge": "edge-1"}"#).unwrap();
+    assert!(config.is_alone());
+    let sync = config.sync.unwrap();
+    assert_eq!([sync.edge, sync.topic, sync.acks], ["edge-1", "tel.clients", "tel.acks"]);
+    let own = r#""sync": {"edge": "e", "topic": "cdn.list", "acks": "cdn.acks"}, "inputs": {}"#;
+    assert_eq!(read(file, own).unwrap().sync.unwrap().topic, "cdn.list");
+    assert!(!read(file, r#""sync": {"edge": "e"}, "inputs": {"a": {"type": "stdin"}}"#).unwrap().is_alone());
+
+    let long = "x".repeat(60);
+    for (keys, named) in [
+        ("{}", "sync.edge"),
+        ("7", "sync"),
+        (r#"{"edge": ""}"#, "sync.edge"),
+        (r#"{"edge": "a:b"}"#, "sync.edge"),
+        (r#"{"edge": ".."}"#, "sync.edge"),
+        (&format!(r#"{{"edge": "{long}"}}"#), "sync.edge"),
+        (r#"{"edge": "e", "topic": "a b"}"#, "sync.topic"),
+        (r#"{"edge": "e", "topic": "__consumer_offsets"}"#, "sync.topic"),
+        (r#"{"edge": "e", "acks": 7}"#, "sync.acks"),
+        (r#"{"edge": "e", "acks": "tel.clients"}"#, "sync.acks"),
+        (r#"{"edge": "e", "group": "x"}"#, "sync.group"),
+    ] {
+        let error = read(file, &format!(r#""sync": {keys}"#)).unwrap_err();
+        assert!(error.contains(named), "{keys} gives: {error}");
+    }
+    let sync = r#""sync": {"edge": "e"}"#;
+    assert!(read("", sync).unwrap_err().contains("clients.file"));
+    assert!(parse(sync).unwrap_err().contains("embedded_broker"));
+    let taken = r#", "inputs": {"a": {"type": "file", "path": "/tmp/clients.json"}}"#;
+    assert!(read(file, &format!("{sync}{taken}")).unwrap_err().contains("clients.file"));
 }

@@ -1,6 +1,7 @@
 //! The picture in Prometheus' text format (prometheus.io/docs/instrumenting/exposition_formats).
 
 use super::picture::{InputPicture, Numbers, Picture};
+use crate::sync::View;
 use std::fmt::Write;
 
 /// What is no counter of lines: its kind, its name here, and what it says. Names are those of `tel_stats`.
@@ -32,6 +33,31 @@ const INPUTS: [InputSeries; 9] = [
     ("gauge", "tel_input_up", "1 if the input works, 0 if it is in trouble.", |input| {
         u64::from(input.trouble.is_empty())
     }),
+];
+
+/// A value of the list's following, and what it says.
+type SyncSeries = (&'static str, &'static str, &'static str, fn(&View) -> u64);
+
+const SYNC: [SyncSeries; 11] = [
+    ("gauge", "tel_sync_up", "1 if the list is the one in its topic, as far as Kafka was heard of.", |view| {
+        u64::from(view.trouble().is_empty())
+    }),
+    ("gauge", "tel_sync_refused", "1 if the list in the topic is refused, and the one before stays.", |view| {
+        u64::from(!view.refused.is_empty())
+    }),
+    ("gauge", "tel_sync_clients", "Clients in the list that is written.", |view| view.clients),
+    ("gauge", "tel_sync_offset", "Up to where the topic is in the list that is written.", |view| {
+        u64::try_from(view.offset).unwrap_or(0)
+    }),
+    ("gauge", "tel_sync_read_offset", "Up to where the topic was read.", |view| {
+        u64::try_from(view.read_offset).unwrap_or(0)
+    }),
+    ("gauge", "tel_sync_heard_unix_ms", "When Kafka was last heard of, since 1970.", |view| view.heard_unix_ms),
+    ("gauge", "tel_sync_written_unix_ms", "When a list was last written, since 1970.", |view| view.written_unix_ms),
+    ("gauge", "tel_sync_rejected", "Keys whose record is no client's.", |view| view.rejected),
+    ("counter", "tel_sync_writes_total", "Lists written.", |view| view.writes),
+    ("counter", "tel_sync_acks_total", "Acknowledgements that Kafka has taken.", |view| view.acks),
+    ("counter", "tel_sync_acks_failed_total", "Acknowledgements that it has not.", |view| view.acks_failed),
 ];
 
 /// The page. So many clients have series of their own, those with the most lines; all lines are in the series without
@@ -68,6 +94,12 @@ pub fn page(picture: &Picture, most_clients: usize) -> String {
             let _ = writeln!(page, "{series}{{input=\"{}\"}} {}", escaped(name), value(input));
         }
     }
+    if let Some(view) = &picture.sync {
+        for (kind, series, help, value) in SYNC {
+            head(&mut page, series, kind, help);
+            let _ = writeln!(page, "{series} {}", value(view));
+        }
+    }
     let own = [
         ("tel_kafka_up", "1 if Kafka can be reached.", u64::from(picture.producer.kafka_trouble.is_empty())),
         (
@@ -82,7 +114,9 @@ pub fn page(picture: &Picture, most_clients: usize) -> String {
         ),
         ("teld_start_time_unix_ms", "When this teld was started, since 1970.", picture.started_unix_ms),
     ];
-    for (series, help, value) in own {
+    // Without a producer there is neither an account nor Kafka's state.
+    let has_account = !picture.producer.total.is_empty();
+    for (series, help, value) in own.into_iter().filter(|(series, ..)| has_account || series.starts_with("teld_")) {
         head(&mut page, series, "gauge", help);
         let _ = writeln!(page, "{series} {value}");
     }
@@ -138,6 +172,7 @@ mod tests {
         Picture {
             producer: ProducerPicture { total, clients: clients.into(), ..ProducerPicture::default() },
             inputs: [("cdn".to_owned(), input)].into(),
+            sync: Some(View { rejected: 2, refused: "too short".into(), ..View::default() }),
             ..Picture::default()
         }
     }
@@ -157,6 +192,9 @@ mod tests {
             "tel_input_up{input=\"cdn\"} 0",
             "tel_kafka_up 1",
             "tel_clients_without_series 0",
+            "tel_sync_rejected 2",
+            "tel_sync_refused 1",
+            "tel_sync_up 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in:\n{page}");
         }

@@ -1,6 +1,7 @@
-//! The picture: the producer's account, and what each input does.
+//! The picture: the producer's account, what each input does, and where the client list is followed to.
 
 use crate::supervisor::Supervisor;
+use crate::sync::{Following, View};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +22,12 @@ pub struct Picture {
     pub started_unix_ms: u64,
     /// When the picture was taken, in milliseconds since 1970.
     pub now_unix_ms: u64,
+    /// Without an account if there is no producer.
     pub producer: ProducerPicture,
     /// By name.
     pub inputs: BTreeMap<String, InputPicture>,
+    /// The client list's following, if it is followed.
+    pub sync: Option<View>,
 }
 
 /// The producer's own picture (`tel_stats_json`), as far as it is shown.
@@ -63,14 +67,19 @@ pub struct InputPicture {
 
 /// Where pictures are taken.
 pub struct Observed {
-    producer: Arc<Producer>,
+    producer: Option<Arc<Producer>>,
     supervisor: Arc<Supervisor>,
+    following: Arc<Following>,
     started_unix_ms: u64,
 }
 
 impl Observed {
-    pub fn new(producer: Arc<Producer>, supervisor: Arc<Supervisor>) -> Observed {
-        Observed { producer, supervisor, started_unix_ms: unix_ms() }
+    pub fn new(
+        producer: Option<Arc<Producer>>,
+        supervisor: Arc<Supervisor>,
+        following: Arc<Following>,
+    ) -> Observed {
+        Observed { producer, supervisor, following, started_unix_ms: unix_ms() }
     }
 
     /// The picture now.
@@ -79,8 +88,13 @@ impl Observed {
     /// Why there is none: a defect.
     pub fn picture(&self) -> Result<Picture, String> {
         // Where lines end is read before where they come from.
-        let json = self.producer.stats_json().map_err(|error| error.describe().to_string_lossy().into_owned())?;
-        let producer = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+        let producer = match &self.producer {
+            None => ProducerPicture::default(),
+            Some(producer) => {
+                let json = producer.stats_json().map_err(|error| error.describe().to_string_lossy().into_owned())?;
+                serde_json::from_str(&json).map_err(|error| error.to_string())?
+            }
+        };
         let inputs = self.supervisor.views().into_iter().map(|view| {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let counters = &view.counters;
@@ -106,6 +120,7 @@ impl Observed {
             now_unix_ms: unix_ms(),
             producer,
             inputs: inputs.collect(),
+            sync: self.following.view(),
         })
     }
 }
@@ -114,9 +129,11 @@ impl Picture {
     /// What keeps it from working as it should, each named; empty if nothing does.
     pub fn troubles(&self) -> Vec<String> {
         let own = [("kafka", &self.producer.kafka_trouble), ("clients", &self.producer.clients_trouble)];
-        let own = own.into_iter().map(|(name, trouble)| (name.to_owned(), trouble));
-        let inputs = self.inputs.iter().map(|(name, input)| (format!("inputs.{name}"), &input.trouble));
+        let own = own.into_iter().map(|(name, trouble)| (name.to_owned(), trouble.clone()));
+        let inputs = self.inputs.iter().map(|(name, input)| (format!("inputs.{name}"), input.trouble.clone()));
+        let sync = self.sync.iter().map(|view| ("sync".to_owned(), view.trouble()));
         own.chain(inputs)
+            .chain(sync)
             .filter(|(_, trouble)| !trouble.is_empty())
             .map(|(name, trouble)| format!("{name}: {trouble}"))
             .collect()

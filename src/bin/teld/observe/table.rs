@@ -4,6 +4,7 @@ use super::picture::{Numbers, Picture};
 use super::socket;
 use crate::config::Config;
 use crate::status;
+use crate::sync::View;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -77,21 +78,49 @@ fn table(before: &Picture, now: &Picture) -> String {
     let mut text = String::new();
     let up = now.now_unix_ms.saturating_sub(now.started_unix_ms) / 1000;
     // Writing to a String does not fail.
-    let _ = writeln!(
-        text,
-        "teld {}, process {}, up {}; Kafka at {}",
-        now.version,
-        now.pid,
-        duration(up),
-        now.producer.bootstrap_servers
-    );
+    let kafka = match now.producer.bootstrap_servers.as_str() {
+        "" => String::new(),
+        servers => format!("; Kafka at {servers}"),
+    };
+    let _ = writeln!(text, "teld {}, process {}, up {}{kafka}", now.version, now.pid, duration(up));
     for trouble in now.troubles() {
         let _ = writeln!(text, "TROUBLE  {trouble}");
     }
-    totals(&mut text, before, now, seconds);
-    inputs(&mut text, before, now, seconds);
-    clients(&mut text, before, now, seconds);
+    if let Some(view) = &now.sync {
+        sync(&mut text, view, now.now_unix_ms);
+    }
+    // Where only the list is followed there is no account.
+    if !now.producer.total.is_empty() {
+        totals(&mut text, before, now, seconds);
+        inputs(&mut text, before, now, seconds);
+        clients(&mut text, before, now, seconds);
+    }
     text
+}
+
+fn sync(text: &mut String, view: &View, now: u64) {
+    let ago = |then: u64| match then {
+        0 => "never".to_owned(),
+        then => format!("{} ago", duration(now.saturating_sub(then) / 1000)),
+    };
+    let _ = writeln!(text, "\n{:<20} {:>16}", "CLIENT LIST", view.topic);
+    for (name, value) in [
+        ("edge", view.edge.clone()),
+        ("clients", grouped(view.clients)),
+        ("revision", view.revision.to_string()),
+        ("offset", view.offset.to_string()),
+        ("written", ago(view.written_unix_ms)),
+        ("confirmed", ago(view.heard_unix_ms)),
+        ("rejected", grouped(view.rejected)),
+        ("acknowledged", grouped(view.acks)),
+        ("not acknowledged", grouped(view.acks_failed)),
+    ] {
+        let _ = writeln!(text, "{name:<20} {value:>16}");
+    }
+    let _ = writeln!(text, "{:<20} {}", "topic id", view.topic_id);
+    if !view.rejected_keys.is_empty() {
+        let _ = writeln!(text, "{:<20} {:?}", "rejected keys", view.rejected_keys);
+    }
 }
 
 fn totals(text: &mut String, before: &Picture, now: &Picture, seconds: f64) {

@@ -1,4 +1,5 @@
-//! teld: delivers access-log lines for hosts that cannot embed the library. It uses the crate's public interface only.
+//! teld: delivers access-log lines for hosts that cannot embed the library, and follows the client list for all on the
+//! machine. It uses the crate's public interface only, and librdkafka for the list.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -35,7 +36,7 @@ use: teld run    [--config FILE]   deliver the lines of the configured inputs
      teld version
 
 FILE is /etc/tel/teld.json if not given. Signals: TERM and INT deliver what is there and end, a second one ends at once;
-HUP reads the configuration's inputs and the client list again.
+HUP reads the configuration's inputs, what it says of the list, and the client list again.
 Exit status: 0 all lines accounted for and none given up, 1 lines were given up, 64 usage, 69 no teld answers (status),
 71 the system refused something, 74 an input failed, 78 wrong configuration.
 ";

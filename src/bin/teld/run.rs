@@ -90,7 +90,9 @@ impl<'a> Daemon<'a> {
         let log = journal::log();
         let producer = match config.is_alone() {
             true => None,
-            false => Some(Producer::new(&config.producer, journal::log()).map_err(|error| format!("producer: {error}"))?),
+            false => {
+                Some(Producer::new(&config.producer, journal::log()).map_err(|error| format!("producer: {error}"))?)
+            }
         };
         let producer = producer.map(Arc::new);
         let stop = Arc::new(Stop::new().map_err(|error| format!("cannot make a descriptor: {error}"))?);
@@ -101,11 +103,9 @@ impl<'a> Daemon<'a> {
                 let _ = events.send(Event::InputEnded { name: name.to_owned(), counters, result });
             }
         };
-        let supervisor =
-            Arc::new(Supervisor::new(producer.clone(), log.clone(), config.max_line, Arc::new(ended)));
+        let supervisor = Arc::new(Supervisor::new(producer.clone(), log.clone(), config.max_line, Arc::new(ended)));
         let following = Arc::new(Following::new(place(&config, producer.clone())?, log.clone()));
-        let observed =
-            Arc::new(Observed::new(producer.clone(), Arc::clone(&supervisor), Arc::clone(&following)));
+        let observed = Arc::new(Observed::new(producer.clone(), Arc::clone(&supervisor), Arc::clone(&following)));
         let manager = Manager::from_environment();
         let mut daemon = Daemon {
             file,

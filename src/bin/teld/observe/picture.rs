@@ -74,11 +74,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    pub fn new(
-        producer: Option<Arc<Producer>>,
-        supervisor: Arc<Supervisor>,
-        following: Arc<Following>,
-    ) -> Observed {
+    pub fn new(producer: Option<Arc<Producer>>, supervisor: Arc<Supervisor>, following: Arc<Following>) -> Observed {
         Observed { producer, supervisor, following, started_unix_ms: unix_ms() }
     }
 

@@ -48,7 +48,13 @@ pub struct Follower {
 impl Follower {
     /// # Errors
     /// Those of eventfd(2).
-    pub fn new(sync: SyncConfig, place: Place, log: Log, stop: Arc<Stop>, view: Arc<Mutex<View>>) -> io::Result<Follower> {
+    pub fn new(
+        sync: SyncConfig,
+        place: Place,
+        log: Log,
+        stop: Arc<Stop>,
+        view: Arc<Mutex<View>>,
+    ) -> io::Result<Follower> {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let good = Good::read(&place.file).unwrap_or_else(|error| {
             let file = place.file.display();
@@ -193,11 +199,7 @@ impl Follower {
             return Some(self.rested);
         }
         let (clients, revision) = (next.clients.len(), next.revision);
-        self.log.say(
-            Level::Info,
-            "sync written",
-            format_args!("sync: {file}: {clients} clients, revision {revision}"),
-        );
+        self.log.say(Level::Info, "sync written", format_args!("sync: {file}: {clients} clients, revision {revision}"));
         self.good = next;
         self.show(|view| {
             view.unwritten.clear();
@@ -261,4 +263,3 @@ impl Follower {
         view.acks_failed = self.acks.counters().failed.load(Ordering::Relaxed);
     }
 }
-

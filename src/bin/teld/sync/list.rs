@@ -146,7 +146,8 @@ impl List {
         let (now, before) = (self.clients.len(), good.clients.len());
         let is_accepted = unused.is_some_and(|marker| now >= marker.clients);
         if now == 0 && before > 0 && !is_accepted {
-            return self.refused(from, format!("topic {} has no client any more, {before} are listed here", from.topic));
+            return self
+                .refused(from, format!("topic {} has no client any more, {before} are listed here", from.topic));
         }
         if before >= LEAST_JUDGED && before.saturating_sub(now) * REFUSED_PART >= before && !is_accepted {
             let text = format!("topic {} has only {now} clients now, {before} are listed here", from.topic);
@@ -334,6 +335,10 @@ mod tests {
         assert_eq!(list.judge(anew, &good(10, 900)), Verdict::Write, "its offsets begin anew, too");
         assert_eq!(list.judge(anew, &good(100, 900)), Verdict::Write);
         let elsewhere = Origin { topic: "cdn.clients", topic_id: "two" };
-        assert_eq!(self::list(10).judge(elsewhere, &good(10, 9)), Verdict::Write, "the operator has named another topic");
+        assert_eq!(
+            self::list(10).judge(elsewhere, &good(10, 9)),
+            Verdict::Write,
+            "the operator has named another topic"
+        );
     }
 }

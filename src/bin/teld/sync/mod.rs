@@ -86,8 +86,7 @@ impl Following {
         let first = View { edge: sync.edge.clone(), topic: sync.topic.clone(), ..View::default() };
         let view = Arc::new(Mutex::new(first));
         let (file, topic) = (place.file.display().to_string(), sync.topic.clone());
-        let follower =
-            Follower::new(sync.clone(), place, self.log.clone(), Arc::clone(&stop), Arc::clone(&view))?;
+        let follower = Follower::new(sync.clone(), place, self.log.clone(), Arc::clone(&stop), Arc::clone(&view))?;
         let (has_ended, ended) = channel();
         Builder::new().name("teld-sync".into()).spawn(move || {
             follower.run();

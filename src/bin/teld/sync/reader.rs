@@ -154,8 +154,7 @@ impl Reader {
     pub fn begin(&mut self) -> Result<(), String> {
         let beginning = i64::from(ffi::RD_KAFKA_OFFSET_BEGINNING);
         // SAFETY: topic and queue are the client's own, and live.
-        let failed =
-            unsafe { ffi::rd_kafka_consume_start_queue(self.topic, PARTITION, beginning, self.queue) } != 0;
+        let failed = unsafe { ffi::rd_kafka_consume_start_queue(self.topic, PARTITION, beginning, self.queue) } != 0;
         self.has_begun = !failed;
         if failed {
             return Err("the engine does not read the topic".into());

@@ -63,13 +63,16 @@ struct Ack<'a> {
     version: &'a str,
 }
 
+/// The client that sends them.
+pub type Sender = BaseProducer<Voice>;
+
 /// Sends them.
 pub struct Acks {
     edge: String,
     topic: String,
     kafka: Arc<tel::Config>,
     log: Log,
-    sender: Option<BaseProducer<Voice>>,
+    sender: Option<Arc<Sender>>,
     since_ms: u64,
     due: Instant,
     last: Option<Instant>,
@@ -149,10 +152,7 @@ impl Acks {
     }
 
     fn send(&mut self, told: &Told<'_>) -> Result<(), String> {
-        let sender = match self.sender.take() {
-            Some(sender) => sender,
-            None => self.start()?,
-        };
+        let sender = self.sender()?;
         self.volumes.read();
         let ack = Ack {
             edge: &self.edge,
@@ -167,12 +167,23 @@ impl Acks {
         };
         let text = serde_json::to_string(&ack).map_err(|error| error.to_string())?;
         let sent = sender.send(BaseRecord::to(&self.topic).key(self.edge.as_str()).payload(text.as_str()));
-        let sent = sent.map_err(|(error, _)| error.to_string());
-        self.sender = Some(sender);
-        sent
+        sent.map_err(|(error, _)| error.to_string())
     }
 
-    fn start(&self) -> Result<BaseProducer<Voice>, String> {
+    /// The client that sends them, started if there is none.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn sender(&mut self) -> Result<Arc<Sender>, String> {
+        if let Some(sender) = &self.sender {
+            return Ok(Arc::clone(sender));
+        }
+        let sender = Arc::new(self.start()?);
+        self.sender = Some(Arc::clone(&sender));
+        Ok(sender)
+    }
+
+    fn start(&self) -> Result<Sender, String> {
         let mut config = kafka::connection(&self.kafka);
         config.extend(PROPERTIES.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let voice = Voice {
@@ -244,7 +255,7 @@ impl Volumes {
 }
 
 /// What the sender's engine tells.
-struct Voice {
+pub struct Voice {
     log: Log,
     kafka: Arc<tel::Config>,
     topic: String,

@@ -3,8 +3,9 @@
 use super::acks::{Acks, Told};
 use super::good::{Good, Source};
 use super::list::{Origin, Verdict};
-use super::reader::Reader;
+use super::reader::{Event, Reader};
 use super::reading::{is_gap, Reading, Step};
+use super::topic_id::Asker;
 use super::view::View;
 use super::{unix_ms, Place};
 use crate::config::SyncConfig;
@@ -96,8 +97,9 @@ impl Follower {
     fn read_topic(&mut self) -> Result<(), String> {
         let mut reader = Reader::new(&self.place.kafka, &self.sync.topic, &self.wake, &self.log)?;
         let mut reading = Reading::new();
+        let asker = Asker::new(self.acks.sender()?, &self.sync.topic, &self.wake)?;
         let mut heard_ms = unix_ms();
-        reader.ask_topic_id();
+        asker.ask();
         let mut until = Instant::now();
         let mut is_more = false;
         while !self.stop.is_asked() {
@@ -110,6 +112,9 @@ impl Follower {
                 let failure = reading.take(event, now, good, log).err();
                 failed = failed.take().or(failure);
             });
+            while let Some(answer) = asker.answer() {
+                failed = failed.or(reading.take(Event::TopicId(answer), now, good, log).err());
+            }
             if let Some(why) = failed {
                 return Err(why);
             }
@@ -122,7 +127,7 @@ impl Follower {
                 }
                 heard_ms = now_ms;
             }
-            until = self.act(&mut reader, &mut reading)?;
+            until = self.act(&mut reader, &asker, &mut reading)?;
             self.send_ack(&reading);
             if is_news || !reading.trouble.is_empty() {
                 self.show_reading(&reading, heard_ms);
@@ -132,7 +137,7 @@ impl Follower {
     }
 
     /// Does what is to be done, and says until when it can be waited then.
-    fn act(&mut self, reader: &mut Reader, reading: &mut Reading) -> Result<Instant, String> {
+    fn act(&mut self, reader: &mut Reader, asker: &Asker, reading: &mut Reading) -> Result<Instant, String> {
         loop {
             let now = Instant::now();
             let (step, until) = reading.step(now);
@@ -143,7 +148,7 @@ impl Follower {
                     reader.begin()?;
                     reading.begins(ends, Instant::now());
                 }
-                Step::Check => reader.ask_topic_id(),
+                Step::Check => asker.ask(),
                 Step::Judge if now < self.rested => {
                     reading.judged(Some(self.rested));
                     return Ok(self.rested);

@@ -95,7 +95,7 @@ impl Good {
     }
 
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        write!(out, "{{\"revision\": {},\n", self.revision)?;
+        writeln!(out, "{{\"revision\": {},", self.revision)?;
         if let Some(source) = &self.source {
             writeln!(out, " \"sync\": {},", serde_json::to_string(source)?)?;
         }

@@ -16,6 +16,8 @@ mod list;
 #[allow(unsafe_code)] // librdkafka's own calls: a consumer without a group
 mod reader;
 mod reading;
+#[allow(unsafe_code)] // librdkafka's own calls: topic ids
+mod topic_id;
 mod view;
 
 pub use view::View;

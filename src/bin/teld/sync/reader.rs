@@ -38,7 +38,7 @@ pub enum Event<'a> {
     Record { offset: i64, key: &'a [u8], value: Option<&'a [u8]> },
     /// There is nothing more now; the next record has this offset, or a higher one.
     End(i64),
-    /// The answer to [`Reader::ask_topic_id`].
+    /// The topic's id, or why it is not known.
     TopicId(Result<String, String>),
     /// The partition cannot be read on, and why.
     Lost(String),
@@ -112,17 +112,6 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Asks for the topic's id. It is answered by an event, within ten seconds if no broker answers.
-    pub fn ask_topic_id(&self) {
-        let mut names = [self.name.as_ptr()];
-        // SAFETY: the client lives, the names are copied, the queue is the client's own.
-        unsafe {
-            let topics = ffi::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-            ffi::rd_kafka_DescribeTopics(self.client, topics, ptr::null(), self.queue);
-            ffi::rd_kafka_TopicCollection_destroy(topics);
-        }
-    }
-
     /// Where the partition begins and ends now. Waits for the brokers' answer.
     ///
     /// # Errors
@@ -179,7 +168,6 @@ impl Reader {
                         }
                     }
                     ffi::RD_KAFKA_EVENT_ERROR => self.pass_on_error(event, &mut tell),
-                    ffi::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => tell(Event::TopicId(topic_id(event))),
                     ffi::RD_KAFKA_EVENT_LOG => self.pass_on_log(event),
                     _ => {}
                 }
@@ -265,32 +253,4 @@ unsafe fn record(message: &ffi::rd_kafka_message_t) -> Event<'_> {
     };
     let key = bytes(message.key, message.key_len).unwrap_or_default();
     Event::Record { offset: message.offset, key, value: bytes(message.payload, message.len) }
-}
-
-/// # Safety
-/// `event` is a valid answer to a request for topics.
-unsafe fn topic_id(event: *mut ffi::rd_kafka_event_t) -> Result<String, String> {
-    // SAFETY: a valid event; what it holds lives as long as it does, and texts are ended with NUL.
-    unsafe {
-        if ffi::rd_kafka_event_error(event) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(CStr::from_ptr(ffi::rd_kafka_event_error_string(event)).to_string_lossy().into_owned());
-        }
-        let mut count = 0;
-        let topics =
-            ffi::rd_kafka_DescribeTopics_result_topics(ffi::rd_kafka_event_DescribeTopics_result(event), &mut count);
-        if topics.is_null() || count == 0 {
-            return Err("the brokers do not tell of it".into());
-        }
-        let topic = *topics;
-        let error = ffi::rd_kafka_TopicDescription_error(topic);
-        if !error.is_null() && ffi::rd_kafka_error_code(error) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(CStr::from_ptr(ffi::rd_kafka_error_string(error)).to_string_lossy().into_owned());
-        }
-        let id = ffi::rd_kafka_Uuid_base64str(ffi::rd_kafka_TopicDescription_topic_id(topic));
-        if id.is_null() {
-            return Err("the brokers do not tell its id".into());
-        }
-        // As Kafka itself writes it.
-        Ok(CStr::from_ptr(id).to_string_lossy().replace('+', "-").replace('/', "_"))
-    }
 }

@@ -77,13 +77,9 @@ impl Follower {
             let started = Instant::now();
             let Err(why) = self.read_topic() else { return };
             let wait = backoff.after(started.elapsed());
-            let text = format!("topic {}: {why}", self.sync.topic);
-            if text != self.said {
-                self.log.say(Level::Warning, "sync", format_args!("sync: {text}: it is read anew"));
-                self.said.clone_from(&text);
-            }
+            self.complain(&why);
             self.show(|view| {
-                view.trouble = text;
+                view.trouble = why;
                 view.is_at_end = false;
             });
             self.stop.sleep(wait);
@@ -126,6 +122,13 @@ impl Follower {
                     return Err("a day or more has gone by without it".into());
                 }
                 heard_ms = now_ms;
+                if !std::mem::take(&mut self.said).is_empty() {
+                    let topic = &self.sync.topic;
+                    self.log.say(Level::Notice, "sync", format_args!("sync: topic {topic}: it is followed again"));
+                }
+            }
+            if !reading.trouble.is_empty() {
+                self.complain(&reading.trouble);
             }
             until = self.act(&mut reader, &asker, &mut reading)?;
             self.send_ack(&reading);
@@ -134,6 +137,15 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// Says why the topic cannot be followed, once: what stands behind the colon differs from one attempt to the next.
+    fn complain(&mut self, why: &str) {
+        let kind = |text: &str| text.split(": ").next().unwrap_or_default().to_owned();
+        if kind(why) != kind(&self.said) {
+            self.log.say(Level::Warning, "sync", format_args!("sync: topic {}: {why}", self.sync.topic));
+            why.clone_into(&mut self.said);
+        }
     }
 
     /// Does what is to be done, and says until when it can be waited then.
@@ -167,7 +179,6 @@ impl Follower {
         let verdict = reading.list.judge(Origin { topic: &self.sync.topic, topic_id: &topic_id }, &self.good);
         let source = Source { topic: self.sync.topic.clone(), topic_id, offset: reading.next };
         self.acks.soon();
-        self.said.clear();
         match verdict {
             Verdict::Refused(why) => {
                 if why != self.refused {

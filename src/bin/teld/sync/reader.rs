@@ -16,7 +16,7 @@ use tel::{Level, Log};
 const PARTITION: i32 = 0;
 
 /// What the consumer's properties are, beside those of the connection.
-const PROPERTIES: [(&str, &str); 10] = [
+const PROPERTIES: [(&str, &str); 9] = [
     // What a transaction has left undone is not part of the list.
     ("isolation.level", "read_committed"),
     ("enable.partition.eof", "true"),
@@ -24,7 +24,6 @@ const PROPERTIES: [(&str, &str); 10] = [
     ("auto.offset.reset", "error"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
-    ("auto.commit.enable", "false"),
     // The end is seen when an answer has nothing more, which the broker holds back for so long.
     ("fetch.wait.max.ms", "500"),
     ("fetch.error.backoff.ms", "200"),
@@ -209,8 +208,8 @@ impl Reader {
         match (code, offset) {
             (RDKafkaErrorCode::PartitionEOF, Some(offset)) => tell(Event::End(offset)),
             (RDKafkaErrorCode::AllBrokersDown, _) => {
-                let why = std::mem::take(&mut self.connection_error);
-                tell(Event::Unreachable(if why.is_empty() { text } else { why }));
+                let why = &self.connection_error;
+                tell(Event::Unreachable(if why.is_empty() { text } else { why.clone() }));
             }
             // One broker of several may be away; that all are is told apart.
             (RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve, _) => self.connection_error = text,

@@ -105,12 +105,14 @@ impl Reading {
                 self.check = Check::Same(now);
             }
             Event::TopicId(Err(why)) => {
-                // Of what was never known nothing can be read; the other may pass.
+                // Of what was never known nothing can be read; the other may pass. That no broker is there says more.
                 if self.topic_id.is_none() {
-                    return Err(why);
+                    return Err(if self.trouble.is_empty() { why } else { std::mem::take(&mut self.trouble) });
                 }
                 self.check = Check::Failed(now);
-                self.trouble = why;
+                if self.trouble.is_empty() {
+                    self.trouble = why;
+                }
                 return Ok(());
             }
             Event::Lost(why) => return Err(why),

@@ -159,18 +159,21 @@ fn the_files_read_their_client_s_lines_unchanged() {
 
     let classes = told(&root(), root().join("tests/kafka/kafka"), &["classpath"]);
     let console = "org.apache.kafka.tools.consumer.ConsoleConsumer";
-    let arguments = [
-        "-cp",
-        classes.trim_end(),
-        console,
-        "--bootstrap-server",
-        kafka.ssl(),
-        "--topic",
-        "logs.c83",
-        "--consumer.config",
-        "java/consumer.properties",
-    ];
-    let java = Reading::start("java", &here, "java", &arguments);
+    let consumed_by_java = |name, properties| {
+        let arguments = [
+            "-cp",
+            classes.trim_end(),
+            console,
+            "--bootstrap-server",
+            kafka.ssl(),
+            "--topic",
+            "logs.c83",
+            "--consumer.config",
+            properties,
+        ];
+        Reading::start(name, &here, "java", &arguments)
+    };
+    let java = consumed_by_java("java", "java/consumer.properties");
     assert_eq!(java.take(50), wanted);
 
     // Logstash's settings are the Java client's under other names.
@@ -183,18 +186,7 @@ fn the_files_read_their_client_s_lines_unchanged() {
         .collect();
     assert!(properties.contains("group.id=c83:logstash\n"), "{properties}");
     std::fs::write(here.join("logstash.properties"), properties).unwrap();
-    let arguments = [
-        "-cp",
-        classes.trim_end(),
-        console,
-        "--bootstrap-server",
-        kafka.ssl(),
-        "--topic",
-        "logs.c83",
-        "--consumer.config",
-        "logstash.properties",
-    ];
-    let logstash = Reading::start("logstash's settings", &here, "java", &arguments);
+    let logstash = consumed_by_java("logstash's settings", "logstash.properties");
     assert_eq!(logstash.take(50), wanted);
 
     let (config, pid) = (here.join("rsyslog/rsyslog.conf"), here.join("rsyslog.pid"));

@@ -34,6 +34,28 @@ pub struct Config {
     pub grace_period: Duration,
     /// How long a client's certificate is valid.
     pub certificate_validity: Duration,
+    /// A credential that was not seen at work for so long after it was made is revoked.
+    pub unused_credential: Duration,
+    /// What Kafka lets a credential consume; none: as much as it can.
+    pub quota: Quota,
+    /// How often all of Kafka is compared with what is wanted.
+    pub full_pass: Duration,
+    /// Where people reach the panel, such as `https://logs.example.com`; without it links are to `listen`.
+    pub panel_url: Option<String>,
+    /// File with the secret that launch links from another panel are signed with; without it none are taken.
+    pub launch_key: Option<PathBuf>,
+    /// The brokers' authorizer logs, if they can be read here: they tell which consumer is refused, and why.
+    pub authorizer_logs: Vec<PathBuf>,
+    /// The socket of the command line; who may connect to it is an operator.
+    pub control_socket: PathBuf,
+}
+
+/// What Kafka lets each credential have on each broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Bytes consumed a second.
+    pub consumer_bytes_per_second: Option<u64>,
 }
 
 /// Files of the listener's certificate.
@@ -87,6 +109,17 @@ struct File {
     grace_period_hours: u32,
     #[serde(default = "default_validity")]
     certificate_days: u32,
+    #[serde(default = "default_unused")]
+    unused_credential_hours: u32,
+    #[serde(default)]
+    quota: Quota,
+    #[serde(default = "default_full_pass")]
+    full_pass_seconds: u32,
+    panel_url: Option<String>,
+    launch_key: Option<PathBuf>,
+    #[serde(default)]
+    authorizer_logs: Vec<PathBuf>,
+    control_socket: Option<PathBuf>,
 }
 
 fn default_listen() -> String {
@@ -103,6 +136,14 @@ fn default_grace() -> u32 {
 
 fn default_validity() -> u32 {
     365
+}
+
+fn default_unused() -> u32 {
+    24
+}
+
+fn default_full_pass() -> u32 {
+    120
 }
 
 impl Config {
@@ -160,6 +201,20 @@ impl Config {
         if !(1..=3650).contains(&file.certificate_days) {
             return named("certificate_days", "must be from 1 to 3650");
         }
+        if file.unused_credential_hours == 0 {
+            return named("unused_credential_hours", "must be at least 1");
+        }
+        if file.quota.consumer_bytes_per_second == Some(0) {
+            return named("quota.consumer_bytes_per_second", "must be at least 1");
+        }
+        if file.full_pass_seconds == 0 {
+            return named("full_pass_seconds", "must be at least 1");
+        }
+        if let Some(url) = &file.panel_url {
+            if !is_url(url) {
+                return named("panel_url", "must be http:// or https://, host, perhaps port, and nothing more");
+            }
+        }
         let at = |path: PathBuf| folder.join(path);
         Ok(Config {
             database: file.database,
@@ -174,7 +229,31 @@ impl Config {
             topic: file.topic,
             grace_period: Duration::from_secs(3600 * u64::from(file.grace_period_hours)),
             certificate_validity: Duration::from_secs(24 * 3600 * u64::from(file.certificate_days)),
+            unused_credential: Duration::from_secs(3600 * u64::from(file.unused_credential_hours)),
+            quota: file.quota,
+            full_pass: Duration::from_secs(u64::from(file.full_pass_seconds)),
+            panel_url: file.panel_url,
+            launch_key: file.launch_key.map(at),
+            authorizer_logs: file.authorizer_logs.into_iter().map(at).collect(),
+            control_socket: at(file.control_socket.unwrap_or_else(|| PathBuf::from("tel-control.sock"))),
         })
+    }
+
+    /// The passphrase of the CA's key, if there is one: the file's first line.
+    ///
+    /// # Errors
+    /// `Unavailable` if the file cannot be read.
+    pub fn passphrase(&self) -> Result<Option<Vec<u8>>> {
+        let Some(path) = &self.ca_passphrase else { return Ok(None) };
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::unavailable(format!("ca_passphrase: {}: {error}", path.display())))?;
+        Ok(Some(bytes.split(|byte| *byte == b'\n' || *byte == b'\r').next().unwrap_or_default().to_vec()))
+    }
+
+    /// Where people reach the panel, without a slash at the end.
+    pub fn panel(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.panel_url.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen))
     }
 }
 
@@ -183,6 +262,13 @@ fn is_server(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// An origin: scheme, host and perhaps a port.
+fn is_url(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    !rest.is_empty() && rest.chars().all(is_host)
 }
 
 #[cfg(test)]
@@ -220,6 +306,11 @@ mod tests {
             ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"topic\": {\"partitions\": 0}", "topic.partitions: "),
             ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"topic\": {\"retention_ms\": 1}", "topic.retention_ms: "),
             ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"certificate_days\": 0", "certificate_days: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"panel_url\": \"ftp://x\"", "panel_url: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"panel_url\": \"https://x/path\"", "panel_url: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"full_pass_seconds\": 0", "full_pass_seconds: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"unused_credential_hours\": 0", "unused_credential_hours: "),
+            ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"quota\": {\"consumer_bytes_per_second\": 0}", "quota."),
             ("\"ca\": \"ca\"", "\"ca\": \"ca\", \"colour\": 1", "unknown field `colour`"),
             ("\"ca\": \"ca\"", "\"cb\": \"ca\"", "unknown field `cb`"),
         ] {

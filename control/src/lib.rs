@@ -1,22 +1,27 @@
 //! tel-control: a client subscribes, and seconds later consumes its own logs.
 //!
 //! ```text
-//!      store: who is a client, how far each is, which certificates it has, who asked for it
-//!        │
-//!        ├──► kafka: topic, ACLs, quotas
-//!        ├──► ca: certificates
-//!        └──► kafka::list ──► every edge (teld's sync) ──► kafka::acks: what each edge has, and its volume
+//!  cli ──► http: api, panel ──► onboarding: what can be asked for ──► store: what is wanted, and how far it is
+//!                                                                       │            ▲
+//!   reconcile: brings Kafka to the store's state ◄──────────────────────┘            │
+//!        ├──► kafka: topic, ACLs, quotas                                             │
+//!        └──► kafka::list ──► every edge (teld's sync) ──► kafka::acks ──► observe: what edges and consumers do
 //!
-//!      bundle: what a client downloads, ready to run
+//!      ca: certificates        bundle: what a client downloads, ready to run        app: what all of these share
 //! ```
-//!
-//! These are the parts. What brings Kafka to the store's state, the API, the panel and the command line stand on them, and are not here yet.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod app;
 pub mod bundle;
 pub mod ca;
+pub mod cli;
 pub mod config;
 pub mod error;
+pub mod http;
 pub mod kafka;
+pub mod log;
 pub mod names;
+pub mod observe;
+pub mod onboarding;
+pub mod reconcile;
 pub mod store;

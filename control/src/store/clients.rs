@@ -19,7 +19,7 @@ macro_rules! columns {
 }
 
 /// What a client may be given apart from the defaults; `None` is the default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientSettings {
     /// The share of its lines that is sent, 0 to 1.

@@ -1,0 +1,67 @@
+//! The zip that a client downloads.
+
+use super::credentials::{self, Issued};
+use crate::app::{now, App};
+use crate::bundle::{files, zip, Bundle};
+use crate::ca::{KeyStore, Secret};
+use crate::error::{Error, Result};
+use crate::names::ClientId;
+use crate::store::{Actor, Client};
+use std::time::Duration;
+
+/// A zip with what is in it.
+#[derive(Debug)]
+pub struct Download {
+    /// The credential in it; of one without a key the latest that works, 0 if there is none.
+    pub generation: u32,
+    /// The archive; holds a private key if one was made for it.
+    pub zip: Secret,
+}
+
+/// Makes a credential, and the bundle with it.
+///
+/// # Errors
+/// As [`credentials::issue`].
+pub async fn with_credential(app: &App, who: &Actor, id: &ClientId, request: Option<&[u8]>) -> Result<Download> {
+    let client = client(app, id).await?;
+    let Issued { generation, credential } = credentials::issue(app, who, id, request).await?;
+    let key_store = credential.key_pem.is_some().then(|| credential.key_store()).transpose()?;
+    let bundle = bundle(app, &client, generation);
+    pack(Bundle { credential: Some(&credential), key_store: key_store.as_ref(), ..bundle })
+}
+
+/// The same files without a private key: it is nowhere any more.
+///
+/// # Errors
+/// `NotFound`; `Unavailable`.
+pub async fn without_key(app: &App, id: &ClientId) -> Result<Download> {
+    let client = client(app, id).await?;
+    let at = now();
+    let credentials = app.store().credentials(id).await?;
+    let generation = credentials.iter().find(|credential| credential.is_live(at)).map_or(0, |live| live.generation);
+    pack(bundle(app, &client, generation))
+}
+
+async fn client(app: &App, id: &ClientId) -> Result<Client> {
+    let client = app.store().client(id).await?;
+    client.ok_or_else(|| Error::not_found(format!("client {id} is not known")))
+}
+
+fn bundle<'a>(app: &'a App, client: &'a Client, generation: u32) -> Bundle<'a> {
+    let retention_ms = client.settings.retention_ms.unwrap_or(app.config().topic.retention_ms);
+    Bundle {
+        id: &client.id,
+        generation,
+        topic: &client.topic,
+        bootstrap: &app.config().public_bootstrap,
+        brokers_ca_pem: app.brokers_ca_pem(),
+        credential: None,
+        key_store: None::<&KeyStore>,
+        retention: Some(Duration::from_millis(retention_ms)),
+    }
+}
+
+fn pack(bundle: Bundle<'_>) -> Result<Download> {
+    let files = files(&bundle)?;
+    Ok(Download { generation: bundle.generation, zip: Secret::new(zip(bundle.id, &files)?) })
+}

@@ -1,0 +1,47 @@
+//! Edges: which there are, their certificates, and their end.
+
+use super::{credentials, EdgeView};
+use crate::app::{now, App};
+use crate::ca::IssuedCredential;
+use crate::error::Result;
+use crate::kafka::acks;
+use crate::names::EdgeName;
+use crate::store::{Actor, Millis};
+
+/// Adds an edge if need be and makes a certificate for it: with a new key, or for the key of the PEM certificate request.
+///
+/// # Errors
+/// `Invalid` for the request; `Unavailable`.
+pub async fn certify(app: &App, who: &Actor, name: &EdgeName, request: Option<&[u8]>) -> Result<IssuedCredential> {
+    let days = credentials::validity_days(app);
+    let credential = match request {
+        None => app.authority().edge(name, days)?,
+        Some(request) => app.authority().edge_for(name, days, request)?,
+    };
+    let not_after = Millis::try_from(credential.not_after.unix_timestamp_nanos() / 1_000_000).unwrap_or(Millis::MAX);
+    app.store().add_edge(who, name, now()).await?;
+    app.store().certify_edge(who, name, &credential.fingerprint_sha256, not_after, now()).await?;
+    app.wake();
+    Ok(credential)
+}
+
+/// Counts an edge no more and takes its rights. False if it was retired before.
+///
+/// # Errors
+/// `NotFound`; `Unavailable` if the database or Kafka is: what it said last is then still in `tel.acks`, and asking again removes it.
+pub async fn retire(app: &App, who: &Actor, name: &EdgeName) -> Result<bool> {
+    let retired = app.store().retire_edge(who, name, now()).await?;
+    app.wake();
+    let edge = name.clone();
+    app.kafka(move |_, connection| acks::retire(connection, &edge)).await?;
+    Ok(retired)
+}
+
+/// What is told of all edges, by name.
+///
+/// # Errors
+/// `Unavailable`.
+pub async fn views(app: &App) -> Result<Vec<EdgeView>> {
+    let at = now();
+    Ok(app.store().edges().await?.iter().map(|edge| EdgeView::new(edge, at)).collect())
+}

@@ -1,5 +1,7 @@
 //! The bundle's files run unchanged against a real Kafka.
 
+mod consumers;
+
 use super::*;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Child;

@@ -13,6 +13,31 @@ struct writer {
 	bool full;
 };
 
+/* Most of a line's pieces are short: a call of memcpy takes longer than their copy. The two halves may overlap. */
+static inline void
+copy_short(char *to, const char *from, size_t len)
+{
+	if (len >= 8) {
+		uint64_t head, tail;
+
+		memcpy(&head, from, 8);
+		memcpy(&tail, from + len - 8, 8);
+		memcpy(to, &head, 8);
+		memcpy(to + len - 8, &tail, 8);
+	} else if (len >= 4) {
+		uint32_t head, tail;
+
+		memcpy(&head, from, 4);
+		memcpy(&tail, from + len - 4, 4);
+		memcpy(to, &head, 4);
+		memcpy(to + len - 4, &tail, 4);
+	} else if (len > 0) {
+		to[0] = from[0];
+		to[len / 2] = from[len / 2];
+		to[len - 1] = from[len - 1];
+	}
+}
+
 static inline void
 write_text(struct writer *w, const char *text, size_t len)
 {
@@ -20,7 +45,10 @@ write_text(struct writer *w, const char *text, size_t len)
 		w->full = true;
 		return;
 	}
-	memcpy(w->p, text, len);
+	if (len <= 16)
+		copy_short(w->p, text, len);
+	else
+		memcpy(w->p, text, len);
 	w->p += len;
 }
 

@@ -1,0 +1,96 @@
+"""Short windows of one long run, in turn: threads' CPU in nanoseconds, and what neighbours differ by.
+
+A server that has just started is like no other that has: what is compared runs side by side, and each window is set
+against the windows without a log on both its sides, so that what changes slowly is the same for all.
+"""
+
+import contextlib
+import os
+import random
+import re
+import statistics
+from pathlib import Path
+
+# libtel's threads and its engine's: the rest of a host's threads are the requests'.
+LIBRARY = re.compile(r"tel|rdk")
+
+
+def threads(pid):
+    """Each thread's id and name."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield int(task.name), (task / "comm").read_text().strip()
+
+
+def pin(pid, processor, which=lambda name: True):
+    """Puts those of a process's threads whose name is one of `which` on a processor."""
+    for thread, name in threads(pid):
+        if which(name):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, {processor})
+
+
+def is_library(name):
+    return LIBRARY.match(name) is not None
+
+
+def nanoseconds(pid):
+    """The CPU that each thread has had, by id: (its name, nanoseconds)."""
+    found = {}
+    for thread, name in threads(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found[thread] = name, int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
+    return found
+
+
+def spent(before, after):
+    """Nanoseconds of the requests' own threads, and of all."""
+    own = whole = 0
+    for thread, (name, now) in after.items():
+        used = now - before.get(thread, (name, 0))[1]
+        whole += used
+        own += 0 if is_library(name) else used
+    return own, whole
+
+
+def written(pid, which):
+    """How often such threads have called write or writev."""
+    calls = 0
+    for thread, name in threads(pid):
+        if which(name):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                io = Path(f"/proc/{pid}/task/{thread}/io").read_text()
+                calls += int(re.search(r"syscw: (\d+)", io).group(1))
+    return calls
+
+
+def strangers(but):
+    """Nanoseconds that each thread of all other processes has had, those of the pids `but` left out."""
+    found = {}
+    for process in os.listdir("/proc"):
+        if process.isdigit() and int(process) not in but:
+            # It may end meanwhile.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, NotADirectoryError):
+                for thread in os.listdir(f"/proc/{process}/task"):
+                    with open(f"/proc/{process}/task/{thread}/schedstat") as stat:
+                        found[thread] = int(stat.read().split()[0])
+    return found
+
+
+def grown(before, after):
+    """Nanoseconds between the two, new threads' included."""
+    return sum(now - before.get(thread, 0) for thread, now in after.items())
+
+
+def median(values, resamples=2000):
+    """The median, and the interval that it lies in with 95 % by the bootstrap."""
+    draw = random.Random(1)
+    of = sorted(statistics.median(draw.choices(values, k=len(values))) for _ in range(resamples))
+    return statistics.median(values), of[int(resamples * 0.025)], of[int(resamples * 0.975)]
+
+
+def shuffled(cases):
+    """Rounds of all cases, each in an order of its own; the same orders every time."""
+    draw = random.Random(7)
+    while True:
+        yield draw.sample(cases, len(cases))

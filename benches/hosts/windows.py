@@ -53,6 +53,12 @@ def spent(before, after):
     return own, whole
 
 
+def library(before, after):
+    """Nanoseconds of libtel's threads."""
+    own, whole = spent(before, after)
+    return whole - own
+
+
 def written(pid, which):
     """How often such threads have called write or writev."""
     calls = 0

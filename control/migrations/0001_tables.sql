@@ -20,6 +20,8 @@ CREATE TABLE clients (
     delete_after BIGINT,
     deleting_since BIGINT,
     topic_id TEXT,
+    -- What tel-control has set on it, or was about to: {"retention.ms": ["3600000"]}.
+    topic_settings TEXT NOT NULL DEFAULT '{}',
     listed_topic_id TEXT,
     listed_offset BIGINT,
     created_at BIGINT NOT NULL,

@@ -162,9 +162,23 @@ pub fn plan(namespace: &Namespace, clients: &[ClientAccess], edges: &[EdgeAccess
     plan
 }
 
+/// All rights on topics, groups and transactional ids, whoever has them.
+///
+/// # Errors
+/// Those of the requests.
+pub fn look_up_all(admin: &Admin) -> Result<Vec<Acl>> {
+    // One kind at a time keeps the answers small.
+    let mut found = Vec::new();
+    for resource in [ResourceType::Topic, ResourceType::Group, ResourceType::TransactionalId] {
+        found.extend(admin.describe_acls(&AclFilter { resource: Some(resource), ..AclFilter::default() })?);
+    }
+    Ok(found)
+}
+
 /// What there is of rights of the principals in question: few are looked up one by one, many with all rights on topics and groups.
 ///
-/// A look-up of a single principal sees all it has; that of all sees rights on topics, groups and transactional ids.
+/// A look-up of a single principal sees all it has; that of all sees rights on topics, groups and transactional ids, also those of a
+/// client's generations that the caller does not name.
 ///
 /// # Errors
 /// Those of the requests.
@@ -177,16 +191,12 @@ pub fn look_up(admin: &Admin, clients: &[ClientAccess], edges: &[EdgeAccess]) ->
     });
     let principals: Vec<String> =
         of_clients.chain(edges.iter().map(|edge| edge.name.principal())).take(FEW + 1).collect();
+    if principals.len() > FEW {
+        return look_up_all(admin);
+    }
     let mut found = Vec::new();
-    if principals.len() <= FEW {
-        for principal in principals {
-            found.extend(admin.describe_acls(&AclFilter::of(&principal))?);
-        }
-    } else {
-        // One kind at a time keeps the answers small.
-        for resource in [ResourceType::Topic, ResourceType::Group, ResourceType::TransactionalId] {
-            found.extend(admin.describe_acls(&AclFilter { resource: Some(resource), ..AclFilter::default() })?);
-        }
+    for principal in principals {
+        found.extend(admin.describe_acls(&AclFilter::of(&principal))?);
     }
     Ok(found)
 }
@@ -197,17 +207,34 @@ pub fn look_up(admin: &Admin, clients: &[ClientAccess], edges: &[EdgeAccess]) ->
 /// # Errors
 /// The first one, after all has been tried.
 pub fn apply(admin: &Admin, plan: &AclPlan) -> Result<()> {
-    let mut errors = Vec::new();
+    first_of(apply_each(admin, plan)?.into_values().collect())
+}
+
+/// The same, and tells for which principals it was not done, and why.
+///
+/// # Errors
+/// Those of the requests as a whole.
+pub fn apply_each(admin: &Admin, plan: &AclPlan) -> Result<BTreeMap<String, Error>> {
+    let mut failed = BTreeMap::new();
+    let mut take = |principals: &mut dyn Iterator<Item = &str>, answers: Vec<Option<Error>>| {
+        for (principal, error) in principals.zip(answers) {
+            if let Some(error) = error {
+                failed.entry(principal.to_owned()).or_insert(error);
+            }
+        }
+    };
     if !plan.delete.is_empty() {
         // Who has ended loses everything: one filter for each, as Kafka goes through all its ACLs for every filter.
         let principals: BTreeSet<&str> = plan.delete.iter().map(|acl| acl.principal.as_str()).collect();
-        let filters: Vec<AclFilter> = principals.into_iter().map(AclFilter::of).collect();
-        errors.extend(admin.delete_acls(&filters)?.into_iter().filter_map(Result::err));
+        let filters: Vec<AclFilter> = principals.iter().copied().map(AclFilter::of).collect();
+        let answers = admin.delete_acls(&filters)?.into_iter().map(Result::err).collect();
+        take(&mut principals.into_iter(), answers);
     }
     if !plan.create.is_empty() {
-        errors.extend(admin.create_acls(&plan.create)?.into_iter().filter_map(Result::err));
+        let answers = admin.create_acls(&plan.create)?.into_iter().map(Result::err).collect();
+        take(&mut plan.create.iter().map(|acl| acl.principal.as_str()), answers);
     }
-    first_of(errors)
+    Ok(failed)
 }
 
 /// Takes everything from these principals, whatever it is and whoever gave it. A consumer is refused at its next request; one

@@ -9,6 +9,8 @@
 //! - Key: `!list`. Value: `{"accept": "<text>", "clients": N}`, the operator's marker: written when an operator has said that the list
 //!   is right although it is empty, begins anew or is much shorter. `accept` is the topic's id as librdkafka prints it, or `shrink`
 //!   for a list in the topic that is known.
+//! - Key: `!database`. Value: the marker of the database that the list is of ([`crate::store::Marker`]), for tel-control itself: a
+//!   database that was restored or is another one is known by it. Readers skip it.
 //! - Keys that begin with `!` otherwise: reserved; readers skip them.
 //!
 //! `!` is in no client's id. Since records stay until they are compacted, a reader takes the marker for an answer to what it has seen
@@ -26,6 +28,7 @@ use super::reports::{Report, Reports};
 use super::{call_error, setup_error, Connection, PATIENCE};
 use crate::error::{Error, Kind, Result};
 use crate::names::LIST_TOPIC;
+use crate::store;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,8 @@ use std::time::{Duration, Instant};
 
 /// The key of the operator's marker.
 pub const MARKER_KEY: &str = "!list";
+/// The key of the database's marker.
+pub const DATABASE_KEY: &str = "!database";
 /// Under which Kafka knows the one writer: a new one fences the old one.
 const TRANSACTIONAL_ID: &str = "tel-control.list";
 /// Removed clients stay visible for at least so long to an edge that was away.
@@ -79,6 +84,8 @@ pub enum Change {
     Remove(String),
     /// An operator accepts the list.
     Accept(Marker),
+    /// The list is that of this database.
+    Database(store::Marker),
 }
 
 /// A place in the list: all before it is known.
@@ -106,6 +113,8 @@ pub struct ListState {
     pub bad: BTreeMap<String, String>,
     /// The last marker.
     pub marker: Option<Marker>,
+    /// Which database the list is of.
+    pub database: Option<store::Marker>,
     /// How far this is.
     pub position: Position,
 }
@@ -200,6 +209,7 @@ pub fn read_all(connection: &Connection, admin: &Admin, timeout: Duration) -> Re
         clients: BTreeMap::new(),
         bad: BTreeMap::new(),
         marker: None,
+        database: None,
         position: Position { topic_id, offset: end },
     };
     loop {
@@ -218,11 +228,34 @@ pub fn read_all(connection: &Connection, admin: &Admin, timeout: Duration) -> Re
 }
 
 impl ListState {
+    /// Has what was published: `position` is where it was.
+    pub fn apply(&mut self, changes: &[Change], position: Position) {
+        for change in changes {
+            match change {
+                Change::Set(client) => {
+                    self.bad.remove(&client.id);
+                    self.clients.insert(client.id.clone(), client.clone());
+                }
+                Change::Remove(id) => {
+                    self.bad.remove(id);
+                    self.clients.remove(id);
+                }
+                Change::Accept(marker) => self.marker = Some(marker.clone()),
+                Change::Database(marker) => self.database = Some(marker.clone()),
+            }
+        }
+        self.position = position;
+    }
+
     fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
         let name = String::from_utf8_lossy(key).into_owned();
         self.bad.remove(&name);
         if name == MARKER_KEY {
             self.marker = value.and_then(|value| serde_json::from_slice(value).ok());
+            return;
+        }
+        if name == DATABASE_KEY {
+            self.database = value.and_then(|value| serde_json::from_slice(value).ok());
             return;
         }
         if name.starts_with('!') {
@@ -390,6 +423,7 @@ fn record(change: &Change) -> Result<(String, Option<Vec<u8>>)> {
         Change::Set(client) => (client.id.clone(), json(serde_json::to_vec(client))?),
         Change::Remove(id) => (id.clone(), None),
         Change::Accept(marker) => return Ok((MARKER_KEY.to_owned(), json(serde_json::to_vec(marker))?)),
+        Change::Database(marker) => return Ok((DATABASE_KEY.to_owned(), json(serde_json::to_vec(marker))?)),
     };
     if key.is_empty() || key.starts_with('!') {
         return Err(Error::invalid(format!("publishing: {key:?} is no client's id")));
@@ -407,6 +441,7 @@ mod tests {
             clients: BTreeMap::new(),
             bad: BTreeMap::new(),
             marker: None,
+            database: None,
             position: Position { topic_id: TopicId::from_text("a"), offset: 0 },
         }
     }
@@ -436,6 +471,10 @@ mod tests {
         assert_eq!(list.clients.keys().collect::<Vec<_>>(), ["c8"]);
         assert_eq!(list.bad.len(), 4);
         assert_eq!(list.marker, Some(Marker { accept: "id".into(), clients: 1 }));
+        let database = store::Marker { database: "d".into(), mark: "m".into(), revision: 7 };
+        let (key, value) = record(&Change::Database(database.clone())).unwrap();
+        list.take(key.as_bytes(), value.as_deref());
+        assert_eq!((list.database.clone(), list.clients.len()), (Some(database), 1));
         list.take(b"c8", Some(b"nonsense"));
         list.take(b"x", None);
         assert!(list.clients.is_empty() && list.bad.contains_key("c8") && !list.bad.contains_key("x"));

@@ -1,7 +1,7 @@
 //! Clients' topics: what they should be, what is found, and what is to be done about it.
 //!
 //! Settings that somebody else has chosen stay: a setting is changed only if nobody set it on the topic, or if it is still what this
-//! code once set (the caller remembers that as `applied`). Everything else that differs is told as a conflict.
+//! code once set, or was about to (the caller remembers that as `applied`). Everything else that differs is told as a conflict.
 //!
 //! Brokers hear of a change a moment after the controller has answered: a look-up right after [`apply`] may find what was before, and
 //! a change of settings then looks like somebody else's. The next look-up tells.
@@ -11,7 +11,7 @@
 use super::admin::{Admin, ConfigChange, ConfigEntry, ConfigOf, ConfigSource, Created, NewTopic, Topic, TopicId};
 use crate::error::{Error, Kind, Result};
 use crate::names::Namespace;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,8 +35,8 @@ pub struct Wanted {
     pub id: Option<TopicId>,
     /// What it should be like.
     pub policy: Policy,
-    /// The settings that were last applied to it.
-    pub applied: BTreeMap<String, String>,
+    /// By setting, the values that this code has set on it, or was about to.
+    pub applied: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A topic that there is, with its settings.
@@ -84,16 +84,24 @@ pub struct Applied {
 /// # Errors
 /// The first one that is not "it is not there".
 pub fn look_up(admin: &Admin, wanted: &[Wanted]) -> Result<Vec<Option<Found>>> {
+    look_up_each(admin, wanted)?.into_iter().collect()
+}
+
+/// The same with an answer for each.
+///
+/// # Errors
+/// Those of the requests as a whole.
+pub fn look_up_each(admin: &Admin, wanted: &[Wanted]) -> Result<Vec<Result<Option<Found>>>> {
     let names: Vec<String> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
     let topics = admin.describe_topics(&names)?;
     let there: Vec<ConfigOf> = topics.iter().flatten().map(|topic| ConfigOf::Topic(topic.name.clone())).collect();
-    let keys: std::collections::BTreeSet<&str> =
+    let keys: BTreeSet<&str> =
         wanted.iter().flat_map(|wanted| wanted.policy.config.keys()).map(String::as_str).collect();
     let keys: Vec<&str> = keys.into_iter().collect();
     // No names would mean all settings.
     let configs = if keys.is_empty() { Vec::new() } else { admin.describe_configs(&there, &keys)? };
     let mut configs = configs.into_iter();
-    topics
+    let each = topics
         .into_iter()
         .map(|topic| match topic {
             Ok(topic) => match configs.next().transpose() {
@@ -105,7 +113,8 @@ pub fn look_up(admin: &Admin, wanted: &[Wanted]) -> Result<Vec<Option<Found>>> {
             Err(error) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         })
-        .collect()
+        .collect();
+    Ok(each)
 }
 
 /// Compares what there should be with what was found, one for each of `wanted`.
@@ -152,7 +161,7 @@ fn compare(plan: &mut TopicPlan, wanted: &Wanted, found: &Found) {
         let set = entry.filter(|entry| entry.source == ConfigSource::Topic).and_then(|entry| entry.value.as_ref());
         match set {
             Some(set) if set == value => {}
-            Some(set) if applied.get(key) != Some(set) => {
+            Some(set) if applied.get(key).is_none_or(|ours| !ours.contains(set)) => {
                 conflict(format!("{key} was set to {set} by somebody else, not {value}"))
             }
             _ => changes.push(ConfigChange::Set(key.clone(), value.clone())),
@@ -305,7 +314,7 @@ mod tests {
             name: "logs.c83".into(),
             id: id.map(TopicId::from_text),
             policy: Policy { partitions: 2, replication: 1, config: map(config) },
-            applied: map(applied),
+            applied: applied.iter().map(|(key, value)| ((*key).into(), [(*value).into()].into())).collect(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::audit::of_client;
 use super::change::Change;
 use super::steps::{self, Step};
-use super::{corrupt, limited, Actor, Millis, Store};
+use super::{corrupt, limited, places, Actor, Millis, Store, LONGEST_PAGE};
 use crate::error::{Error, Result};
 use crate::names::ClientId;
 use serde::{Deserialize, Serialize};
@@ -362,6 +362,32 @@ impl Store {
         row.as_ref().map(read).transpose()
     }
 
+    /// Those of these clients that are known, at most 1000, in no order.
+    ///
+    /// # Errors
+    /// `Invalid` for more; `Unavailable`.
+    pub async fn clients_of(&self, ids: &[ClientId]) -> Result<Vec<Client>> {
+        if ids.len() > LONGEST_PAGE {
+            return Err(Error::invalid(format!("more than {LONGEST_PAGE} clients at once")));
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(concat!("SELECT ", columns!(), " FROM clients WHERE id IN ({})"), places(1, ids.len()));
+        let query = ids.iter().fold(sqlx::query(&sql), |query, id| query.bind(id.as_str()));
+        query.fetch_all(self.pool()).await?.iter().map(read).collect()
+    }
+
+    /// How many wanted clients the list had in another topic than that of this id.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn listed_elsewhere(&self, topic_id: &str) -> Result<u64> {
+        let sql = "SELECT COUNT(*) AS clients FROM clients WHERE leaving_since IS NULL AND listed_topic_id <> $1";
+        let row = sqlx::query(sql).bind(topic_id).fetch_one(self.pool()).await?;
+        Ok(u64::try_from(row.try_get::<i64, _>("clients")?).unwrap_or(0))
+    }
+
     /// Clients in the order of their ids, from after `after` on; only the leaving (`Some(true)`) or the others (`Some(false)`).
     ///
     /// # Errors
@@ -405,7 +431,7 @@ impl Store {
     }
 }
 
-async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
+pub(super) async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
     let settings = new.settings.text()?;
     // First the one of the same id: of several that are in the way it says most.
     let sql = concat!(

@@ -4,12 +4,13 @@ use super::audit::of_client;
 use super::change::Change;
 use super::clients::{client_id, wanted};
 use super::steps::{restart, Step};
-use super::{corrupt, limited, Actor, Millis, Store};
+use super::{corrupt, limited, places, Actor, Millis, Store, LONGEST_PAGE};
 use crate::error::{Error, Result};
 use crate::names::ClientId;
 use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::Row;
+use std::collections::HashMap;
 
 // By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
 macro_rules! columns {
@@ -234,6 +235,28 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// All credentials of these clients, at most 1000 clients.
+    ///
+    /// # Errors
+    /// `Invalid` for more; `Unavailable`.
+    pub async fn credentials_of(&self, ids: &[ClientId]) -> Result<HashMap<ClientId, Vec<Credential>>> {
+        if ids.len() > LONGEST_PAGE {
+            return Err(Error::invalid(format!("more than {LONGEST_PAGE} clients at once")));
+        }
+        let mut of: HashMap<ClientId, Vec<Credential>> = HashMap::new();
+        if ids.is_empty() {
+            return Ok(of);
+        }
+        let places = places(1, ids.len());
+        let sql = format!(concat!("SELECT ", columns!(), " FROM credentials WHERE client_id IN ({})"), places);
+        let query = ids.iter().fold(sqlx::query(&sql), |query, id| query.bind(id.as_str()));
+        for row in query.fetch_all(self.pool()).await? {
+            let credential = read(&row)?;
+            of.entry(credential.id.clone()).or_default().push(credential);
+        }
+        Ok(of)
+    }
+
     /// Credentials issued before `issued_before` and never seen at work, the oldest first.
     ///
     /// # Errors
@@ -253,12 +276,21 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn expiring_credentials(&self, before: Millis, limit: usize) -> Result<Vec<Credential>> {
+        self.credentials_expiring(Millis::MIN, before, limit).await
+    }
+
+    /// Credentials that are not revoked and expire from `from` on and before `before`, the first to expire first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn credentials_expiring(&self, from: Millis, before: Millis, limit: usize) -> Result<Vec<Credential>> {
         let sql = concat!(
             "SELECT ",
             columns!(),
-            " FROM credentials WHERE state <> 'revoked' AND not_after < $1 ORDER BY not_after, client_id LIMIT $2"
+            " FROM credentials WHERE state <> 'revoked' AND not_after >= $1 AND not_after < $2 \
+               ORDER BY not_after, client_id LIMIT $3"
         );
-        let rows = sqlx::query(sql).bind(before).bind(limited(limit)).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(sql).bind(from).bind(before).bind(limited(limit)).fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
     }
 }

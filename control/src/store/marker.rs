@@ -3,6 +3,7 @@
 //! The reconciler keeps a copy of the marker in Kafka, and renews both now and then: first here, then there. A database restored
 //! from before the renewal has neither the copy's mark nor the one before it.
 
+use super::change::Change;
 use super::{secrets, Actor, Millis, Store};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -52,10 +53,12 @@ impl Store {
         let row = sqlx::query("SELECT id, mark, previous_mark, revision FROM state").fetch_one(self.pool()).await?;
         let (id, mark, previous): (String, String, String) =
             (row.try_get("id")?, row.try_get("mark")?, row.try_get("previous_mark")?);
-        Ok(if seen.database != id {
-            Continuity::Other
-        } else if (seen.mark == mark || seen.mark == previous) && seen.revision <= row.try_get("revision")? {
+        let is_known = seen.mark == mark || seen.mark == previous;
+        // Marks are random: one that was overruled here, by whichever database it was written, is known, too.
+        Ok(if is_known && seen.revision <= row.try_get("revision")? {
             Continuity::Same
+        } else if seen.database != id {
+            Continuity::Other
         } else {
             Continuity::Restored
         })
@@ -72,7 +75,7 @@ impl Store {
             (row.try_get("id")?, row.try_get("mark")?, row.try_get("previous_mark")?);
         let revision = change.revision();
         let renewed = match seen {
-            Some(seen) if seen.database != database || (seen.mark != mark && seen.mark != previous) => {
+            Some(seen) if seen.mark != mark && seen.mark != previous => {
                 return Err(Error::conflict("database: Kafka knows another one, or a later state of it"))
             }
             Some(seen) if seen.mark == mark => secrets::random_hex()?,
@@ -87,30 +90,39 @@ impl Store {
         Ok(Marker { database, mark: renewed, revision })
     }
 
-    /// Takes this database for the right one although Kafka's marker says otherwise: an operator's decision. Generations and
-    /// numbers of changes are set forward, so that none is given twice.
+    /// Takes this database for the right one although Kafka's marker says otherwise. Generations and numbers of changes are set
+    /// forward, so that none is given twice.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn accept_restored(&self, who: &Actor, seen: Option<&Marker>, now: Millis) -> Result<Marker> {
         let mut change = self.change(who, now).await?;
-        let row = sqlx::query(
-            "SELECT COALESCE(MAX(last), 0) AS last, (SELECT generation_floor FROM state) AS least FROM generations",
-        )
-        .fetch_one(&mut *change)
-        .await?;
-        let floor = row.try_get::<i64, _>("last")?.max(row.try_get("least")?) + GENERATIONS_SKIPPED;
-        let revision = change.revision().max(seen.map_or(0, |seen| seen.revision)) + 1;
-        let (database, mark) = (secrets::random_hex()?, secrets::random_hex()?);
-        sqlx::query("UPDATE state SET id = $1, mark = $2, previous_mark = $2, revision = $3, generation_floor = $4")
-            .bind(&database)
-            .bind(&mark)
-            .bind(revision)
-            .bind(floor)
-            .execute(&mut *change)
-            .await?;
-        change.audit("database.accept", "database", json!({ "seen": seen, "first_generation": floor + 1 }));
+        let marker = accept(&mut change, seen).await?;
         change.commit().await?;
-        Ok(Marker { database, mark, revision })
+        Ok(marker)
     }
+}
+
+/// Takes this database for the right one although Kafka's marker `seen` says otherwise. Generations and numbers of changes are set
+/// forward, so that none is given twice. `seen` is known from now on: it stays in Kafka until the new one is written there.
+pub(super) async fn accept(change: &mut Change, seen: Option<&Marker>) -> Result<Marker> {
+    let row = sqlx::query(
+        "SELECT COALESCE(MAX(last), 0) AS last, (SELECT generation_floor FROM state) AS least FROM generations",
+    )
+    .fetch_one(&mut **change)
+    .await?;
+    let floor = row.try_get::<i64, _>("last")?.max(row.try_get("least")?) + GENERATIONS_SKIPPED;
+    let revision = change.revision().max(seen.map_or(0, |seen| seen.revision)) + 1;
+    let (database, mark) = (secrets::random_hex()?, secrets::random_hex()?);
+    let overruled = seen.map_or(&mark, |seen| &seen.mark);
+    sqlx::query("UPDATE state SET id = $1, mark = $2, previous_mark = $3, revision = $4, generation_floor = $5")
+        .bind(&database)
+        .bind(&mark)
+        .bind(overruled)
+        .bind(revision)
+        .bind(floor)
+        .execute(&mut **change)
+        .await?;
+    change.audit("database.accept", "database", json!({ "seen": seen, "first_generation": floor + 1 }));
+    Ok(Marker { database, mark, revision })
 }

@@ -4,7 +4,7 @@
 //!  Store::open ─ open: which database, its lock, its pool ─ schema: its tables
 //!       │
 //!       ├─ change: a transaction that leaves its row in `audit`
-//!       │     clients, steps, credentials, edges, tokens, sessions, settings
+//!       │     clients, topics, steps, credentials, edges, tokens, sessions, settings, recover
 //!       ├─ observation: a transaction of what was seen, not decided
 //!       │     edges' acknowledgements, usage, last use, requests
 //!       └─ lead: which process reconciles      marker: whether this is still the database that Kafka knows
@@ -21,6 +21,7 @@ mod edges;
 mod lead;
 mod marker;
 mod open;
+mod recover;
 mod requests;
 mod schema;
 mod secrets;
@@ -28,6 +29,7 @@ mod sessions;
 mod settings;
 mod steps;
 mod tokens;
+mod topics;
 mod usage;
 
 pub use audit::{Actor, AuditRow};
@@ -36,10 +38,12 @@ pub use clients::{Added, Client, ClientSettings, Counts, Desired, NewClient, Pag
 pub use credentials::{Credential, CredentialState, MOST_LIVE};
 pub use edges::{Ack, Edge, EdgesHeard, Lines};
 pub use marker::{Continuity, Marker};
+pub use recover::{Recovered, Recovery};
 pub use requests::Claim;
 pub use sessions::{NewSession, Session};
-pub use steps::{backoff, ClientState, Outcome, Step, StepRow, StepState};
+pub use steps::{backoff, ClientState, Outcome, Restart, Step, StepRow, StepState, Waiting};
 pub use tokens::{NewToken, Token, Who};
+pub use topics::{MadeTopic, OwnSettings};
 pub use usage::{day_of, DayUsage, Usage};
 
 use crate::error::{Error, Kind};

@@ -2,8 +2,8 @@
 
 use super::audit::of_client;
 use super::change::Change;
-use super::clients::{client_id, found};
-use super::{corrupt, limited, places, rows_of_places, Actor, Desired, Millis, Store, LONGEST_PAGE};
+use super::clients::{client_id, find, found, position};
+use super::{corrupt, limited, places, rows_of_places, Actor, Desired, Millis, Position, Store, LONGEST_PAGE};
 use crate::error::{Error, Result};
 use crate::names::ClientId;
 use serde_json::json;
@@ -133,6 +133,30 @@ pub struct Outcome {
     pub next_try: Millis,
 }
 
+/// Steps of a client that are to be done again.
+#[derive(Clone, Debug)]
+pub struct Restart {
+    /// Of which client.
+    pub id: ClientId,
+    /// Which; those it does not have are passed over.
+    pub steps: Vec<Step>,
+    /// For the audit log.
+    pub why: String,
+}
+
+/// A client that is on the list, and not known to be on every edge.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its id.
+    pub id: ClientId,
+    /// Its revision.
+    pub revision: i64,
+    /// Where the list has it.
+    pub listed: Position,
+    /// What is said of its step by now.
+    pub detail: String,
+}
+
 /// A client's steps in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
@@ -224,6 +248,69 @@ impl Store {
         let names: Vec<_> = steps.iter().map(|step| step.as_str()).collect();
         change.audit("steps.restart", &of_client(id), json!({ "steps": names, "why": shortened(why) }));
         change.commit().await
+    }
+
+    /// The same as [`Store::restart_steps`] for many clients in one transaction; those that are gone are passed over.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn restart_many(&self, who: &Actor, restarts: &[Restart], now: Millis) -> Result<()> {
+        let mut change = self.change(who, now).await?;
+        let mut any = false;
+        for Restart { id, steps, why } in restarts {
+            if find(&mut change, id).await?.is_some() {
+                any = true;
+                restart(&mut change, id, steps).await?;
+                let names: Vec<_> = steps.iter().map(|step| step.as_str()).collect();
+                change.audit("steps.restart", &of_client(id), json!({ "steps": names, "why": shortened(why) }));
+            }
+        }
+        if any {
+            change.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Has what failed tried again at once, for the reason is gone; with it what waits for it. How many clients that is about.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn hasten(&self, now: Millis) -> Result<u64> {
+        let mut seen = self.observe().await?;
+        // A topic's deletion that was never tried waits for the end of the grace period.
+        let sql = "UPDATE steps SET next_try = $1 WHERE state <> 'done' AND next_try > $1 \
+                   AND name <> 'edges' AND (name <> 'topic-deleted' OR state = 'failed') \
+                   AND client_id IN (SELECT client_id FROM steps WHERE state <> 'done' AND state = 'failed')";
+        let done = sqlx::query(sql).bind(now).execute(&mut *seen).await?;
+        seen.commit().await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Clients whose only open step may be the edges', in the order of their ids, from after `after` on, at most `limit`.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn waiting_for_edges(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Waiting>> {
+        let sql = "SELECT clients.id AS id, revision, listed_topic_id, listed_offset, edges.detail AS detail \
+                   FROM steps AS edges JOIN clients ON clients.id = edges.client_id \
+                   JOIN steps AS list ON list.client_id = edges.client_id AND list.name = 'list' AND list.state = 'done' \
+                   WHERE edges.state <> 'done' AND edges.name = 'edges' AND listed_offset IS NOT NULL AND clients.id > $1 \
+                   ORDER BY clients.id LIMIT $2";
+        let after = after.map_or("", ClientId::as_str);
+        let rows = sqlx::query(sql).bind(after).bind(limited(limit)).fetch_all(self.pool()).await?;
+        let mut waiting = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(listed) = position(row, "listed_topic_id", "listed_offset")? {
+                let id = client_id(row.try_get("id")?)?;
+                waiting.push(Waiting {
+                    id,
+                    revision: row.try_get("revision")?,
+                    listed,
+                    detail: row.try_get("detail")?,
+                });
+            }
+        }
+        Ok(waiting)
     }
 
     /// A client's steps in their order.

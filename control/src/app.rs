@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::kafka::admin::Admin;
 use crate::kafka::Connection;
 use crate::names::Namespace;
+use crate::reconcile;
 use crate::store::{Millis, Store};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,6 +30,7 @@ struct Inner {
     admin: Arc<Admin>,
     work: Notify,
     changes: watch::Sender<u64>,
+    reconciler: reconcile::Shared,
 }
 
 impl App {
@@ -46,7 +48,17 @@ impl App {
         let (changes, _) = watch::channel(0);
         let work = Notify::new();
         Ok(App {
-            inner: Arc::new(Inner { config, store, authority, brokers_ca_pem, connection, admin, work, changes }),
+            inner: Arc::new(Inner {
+                config,
+                store,
+                authority,
+                brokers_ca_pem,
+                connection,
+                admin,
+                work,
+                changes,
+                reconciler: reconcile::Shared::default(),
+            }),
         })
     }
 
@@ -112,6 +124,11 @@ impl App {
     /// Says that something that pages show is otherwise than before.
     pub fn announce(&self) {
         self.inner.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// What the reconciler says of itself.
+    pub(crate) fn reconciler(&self) -> &reconcile::Shared {
+        &self.inner.reconciler
     }
 
     /// Tells of every [`App::announce`] from now on.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
+use std::collections::HashSet;
 
 // By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
 macro_rules! columns {
@@ -376,6 +377,23 @@ impl Store {
         let sql = format!(concat!("SELECT ", columns!(), " FROM clients WHERE id IN ({})"), places(1, ids.len()));
         let query = ids.iter().fold(sqlx::query(&sql), |query, id| query.bind(id.as_str()));
         query.fetch_all(self.pool()).await?.iter().map(read).collect()
+    }
+
+    /// Those of these clients' [`ClientId::collision_key`]s that are taken, by whichever client. At most 1000.
+    ///
+    /// # Errors
+    /// `Invalid` for more; `Unavailable`.
+    pub async fn taken_keys(&self, ids: &[ClientId]) -> Result<HashSet<String>> {
+        if ids.len() > LONGEST_PAGE {
+            return Err(Error::invalid(format!("more than {LONGEST_PAGE} clients at once")));
+        }
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let sql = format!("SELECT collision_key FROM clients WHERE collision_key IN ({})", places(1, ids.len()));
+        let query = ids.iter().fold(sqlx::query(&sql), |query, id| query.bind(id.collision_key()));
+        let rows = query.fetch_all(self.pool()).await?;
+        rows.iter().map(|row| Ok(row.try_get("collision_key")?)).collect()
     }
 
     /// How many wanted clients the list had in another topic than that of this id.

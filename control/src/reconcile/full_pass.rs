@@ -1,0 +1,125 @@
+//! All clients compared with all of Kafka, page by page: what differs is done again, with the reason in the audit log.
+
+use super::compare::{self, About, Snapshot};
+use super::lead::Leader;
+use super::status::PassView;
+use super::{list, marker, Trouble, Work};
+use crate::app::now;
+use crate::names::ClientId;
+use crate::onboarding::date_text;
+use crate::store::{Actor, Client, Millis, Restart, Step, StepState};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Clients that are compared in one go.
+const PAGE: usize = 1000;
+/// A step done so shortly before the look at Kafka may not be seen there yet.
+const FRESH: Millis = 2000;
+
+/// A pass under way.
+pub(super) struct Pass {
+    snapshot: Snapshot,
+    after: Option<ClientId>,
+    started: Instant,
+    clients: usize,
+    differing: usize,
+}
+
+/// Begins a pass if it is time, or does the next page; whether there is more of it.
+pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
+    let app = leader.app.clone();
+    let Some(mut pass) = leader.pass.take() else {
+        if Instant::now() < leader.next_pass {
+            return Ok(false);
+        }
+        let started = Instant::now();
+        let snapshot = Snapshot::take(&app).await.map_err(Trouble::Kafka);
+        let snapshot = match leader.of_kafka(snapshot).await? {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                app.reconciler().notice("pass", Some(format!("comparing with Kafka: {error}")));
+                leader.next_pass = Instant::now() + app.config().full_pass;
+                return Ok(false);
+            }
+        };
+        app.reconciler().notice("pass", None);
+        match &snapshot.list {
+            // What others wrote, if they could.
+            Some(list) => leader.list = list.clone(),
+            None => return Err(Trouble::Kafka(crate::error::Error::not_found("topic tel.clients: is gone"))),
+        }
+        leader.edge_rights.clear();
+        leader.strange.clear();
+        leader.pass = Some(Pass { snapshot, after: None, started, clients: 0, differing: 0 });
+        return Ok(true);
+    };
+    let page = app.store().clients(None, pass.after.as_ref(), PAGE).await?;
+    let differing = compared(leader, &pass.snapshot, &page.clients).await?;
+    pass.clients += page.clients.len();
+    pass.differing += differing;
+    pass.after = page.next;
+    if pass.after.is_some() {
+        leader.pass = Some(pass);
+        return Ok(true);
+    }
+    let unknown: Vec<String> = marker::unknown(&app, &leader.list).await?.into_iter().map(|it| it.id.clone()).collect();
+    if !unknown.is_empty() {
+        list::remove_unknown(leader, unknown).await?;
+    }
+    let took = pass.started.elapsed();
+    app.reconciler().pass(PassView {
+        at: date_text(now()),
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        clients: pass.clients,
+        differing: pass.differing,
+    });
+    leader.next_pass = Instant::now() + app.config().full_pass;
+    app.announce();
+    Ok(true)
+}
+
+/// Has done again what differs of these clients; of how many clients that is.
+async fn compared(leader: &mut Leader, snapshot: &Snapshot, clients: &[Client]) -> Work<usize> {
+    let app = leader.app.clone();
+    let ids: Vec<ClientId> = clients.iter().map(|client| client.id.clone()).collect();
+    let steps = app.store().steps_of(&ids).await?;
+    let differences = compare::page(&app, snapshot, clients).await.map_err(Trouble::Kafka);
+    let differences = match leader.of_kafka(differences).await? {
+        Ok(differences) => differences,
+        Err(error) => {
+            app.reconciler().notice("pass", Some(format!("comparing with Kafka: {error}")));
+            return Ok(0);
+        }
+    };
+    let mut restarts: BTreeMap<ClientId, Restart> = BTreeMap::new();
+    for difference in differences {
+        if difference.about == About::Strange {
+            leader.strange.insert(difference.id.clone());
+        }
+        let rows = steps.get(&difference.id).map(Vec::as_slice).unwrap_or_default();
+        // What is not done is under way; what has just been done may not be seen yet.
+        let settled = |step: Step| {
+            rows.iter()
+                .any(|row| row.step == step && row.state == StepState::Done && row.changed_at < snapshot.at - FRESH)
+        };
+        if !settled(difference.step) {
+            continue;
+        }
+        let restart = restarts.entry(difference.id.clone()).or_insert_with(|| Restart {
+            id: difference.id,
+            steps: Vec::new(),
+            why: String::new(),
+        });
+        if !restart.steps.contains(&difference.step) {
+            restart.steps.push(difference.step);
+        }
+        let separator = if restart.why.is_empty() { "" } else { "; " };
+        restart.why.push_str(&format!("{separator}{}", difference.text));
+    }
+    let restarts: Vec<Restart> = restarts.into_values().collect();
+    if !restarts.is_empty() {
+        app.store().restart_many(&Actor::reconciler(), &restarts, now()).await?;
+        app.announce();
+    }
+    Ok(restarts.len())
+}

@@ -1,0 +1,99 @@
+//! What is looked after now and then: credentials that end, and rows that are over.
+
+use crate::app::{now, App};
+use crate::error::Result;
+use crate::log;
+use crate::store::{day_of, Actor, Credential, Millis, Restart, Step};
+use std::time::{Duration, Instant};
+
+/// Between two looks at credentials.
+const EVERY: Duration = Duration::from_secs(30);
+/// Between two clearances of what is over.
+const TIDIED: Duration = Duration::from_secs(3600);
+/// Credentials that are looked at in one go.
+const MOST: usize = 1000;
+/// For so many days each edge's share of a client's volume is kept.
+const SHARES_DAYS: i64 = 35;
+/// So long before its end a credential is warned of.
+const WARNED: Millis = 30 * 24 * 3600 * 1000;
+/// Credentials that are named in a day's warning.
+const NAMED: usize = 20;
+
+/// When what was last done.
+pub(super) struct Housekeeping {
+    looked: Option<Instant>,
+    tidied: Option<Instant>,
+    /// Credentials that expired before are done with: the full pass finds what remains of them.
+    expired_until: Millis,
+    warned_on: Option<i64>,
+}
+
+impl Housekeeping {
+    pub fn new(at: Millis) -> Housekeeping {
+        Housekeeping { looked: None, tidied: None, expired_until: at, warned_on: None }
+    }
+}
+
+/// Does what it is time for.
+pub(super) async fn go_on(state: &mut Housekeeping, app: &App) -> Result<()> {
+    if state.looked.is_some_and(|at| at.elapsed() < EVERY) {
+        return Ok(());
+    }
+    state.looked = Some(Instant::now());
+    let at = now();
+    revoke_unused(app, at).await?;
+    end_expired(app, state.expired_until, at).await?;
+    state.expired_until = at;
+    if state.warned_on != Some(day_of(at)) {
+        warn_of_expiring(app, at).await?;
+        state.warned_on = Some(day_of(at));
+    }
+    if state.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDIED) {
+        app.store().tidy(at).await?;
+        app.store().fold_usage(day_of(at) - SHARES_DAYS).await?;
+        state.tidied = Some(Instant::now());
+    }
+    Ok(())
+}
+
+async fn revoke_unused(app: &App, at: Millis) -> Result<()> {
+    let unused = Millis::try_from(app.config().unused_credential.as_millis()).unwrap_or(Millis::MAX);
+    let hours = app.config().unused_credential.as_secs() / 3600;
+    let why = format!("it was not seen at work within {hours} hours");
+    let credentials = app.store().unused_credentials(at.saturating_sub(unused), MOST).await?;
+    for Credential { id, generation, .. } in &credentials {
+        app.store().revoke_credential(&Actor::reconciler(), id, *generation, &why, at).await?;
+    }
+    if !credentials.is_empty() {
+        app.wake();
+    }
+    Ok(())
+}
+
+async fn end_expired(app: &App, from: Millis, at: Millis) -> Result<()> {
+    let expired = app.store().credentials_expiring(from, at, MOST).await?;
+    if expired.is_empty() {
+        return Ok(());
+    }
+    let restart = |credential: Credential| Restart {
+        why: format!("credential {} has expired", credential.id.common_name(credential.generation)),
+        id: credential.id,
+        steps: vec![Step::Acls],
+    };
+    let restarts: Vec<Restart> = expired.into_iter().map(restart).collect();
+    app.store().restart_many(&Actor::reconciler(), &restarts, at).await?;
+    app.wake();
+    Ok(())
+}
+
+async fn warn_of_expiring(app: &App, at: Millis) -> Result<()> {
+    let expiring = app.store().credentials_expiring(at, at.saturating_add(WARNED), MOST).await?;
+    for credential in expiring.iter().take(NAMED) {
+        let days = credential.not_after.map_or(0, |end| day_of(end) - day_of(at));
+        log::warning(format!("credential {} expires in {days} days", credential.id.common_name(credential.generation)));
+    }
+    if expiring.len() > NAMED {
+        log::warning(format!("and {} more credentials expire within 30 days", expiring.len() - NAMED));
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The steps `list` and `unlisted`, and the operator's word on the list as a whole.
+
+use super::lead::Leader;
+use super::work::Task;
+use super::{edges, halt, Trouble, Work};
+use crate::app::{now, App};
+use crate::error::Result;
+use crate::kafka::list::{Change, Listed, Marker};
+use crate::store::{Actor, Client, Position, Step};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The setting that holds who has asked for the operator's marker.
+const ACCEPT_SETTING: &str = "list.accept";
+/// What edges take for an answer to a shorter list in the topic that they know.
+const SHRINK: &str = "shrink";
+
+/// The client as edges know it.
+pub(super) fn listed(client: &Client) -> Listed {
+    Listed {
+        id: client.id.to_string(),
+        topic: client.topic.clone(),
+        sample: client.settings.sample,
+        max_lines_per_second: client.settings.max_lines_per_second,
+    }
+}
+
+/// A position as the store has it.
+pub(super) fn stored(position: &crate::kafka::list::Position) -> Position {
+    Position { topic_id: position.topic_id.as_str().to_owned(), offset: position.offset }
+}
+
+/// Puts clients on the list that are `wanted`, or takes those off it that are not, all in one transaction.
+pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task], wanted: bool) -> Work<()> {
+    let step = if wanted { Step::List } else { Step::Unlisted };
+    let app = leader.app.clone();
+    let mut open: Vec<&mut Task> = Vec::new();
+    for task in tasks.iter_mut().filter(|task| task.is_wanted() == wanted && task.is_open(step)) {
+        if wanted && !task.has_topic {
+            task.blocked(Step::List, Step::Topic);
+            if task.is_open(Step::Edges) {
+                task.waiting(Step::Edges, "waits for list");
+            }
+        } else {
+            open.push(task);
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let mut changes = Vec::new();
+    for task in &open {
+        let id = task.client.id.as_str();
+        let is_bad = leader.list.bad.contains_key(id);
+        if wanted {
+            let client = listed(&task.client);
+            if is_bad || leader.list.clients.get(id) != Some(&client) {
+                changes.push(Change::Set(client));
+            }
+        } else if is_bad || leader.list.clients.contains_key(id) {
+            changes.push(Change::Remove(id.to_owned()));
+        }
+    }
+    if !wanted && !changes.is_empty() {
+        let before = leader.list.clients.len();
+        let removed = changes.len().min(before);
+        if leader.removals.allow(before, removed, Instant::now()) {
+            let clients = u64::try_from(before - removed).unwrap_or(u64::MAX);
+            changes.push(Change::Accept(Marker { accept: SHRINK.to_owned(), clients }));
+        } else {
+            app.reconciler().notice(
+                "removals",
+                Some(format!(
+                    "a large part of the clients has left within an hour, {removed} of {before} just now: edges to which the list is \
+                     a fifth shorter at once keep theirs until an operator accepts it (tel-control list accept)"
+                )),
+            );
+        }
+    }
+    if !changes.is_empty() {
+        // Without the list nothing goes on: the writer is opened again, and the list is read.
+        leader.publish(changes).await?;
+    }
+    halt::at(if wanted { "list-published" } else { "list-removed" });
+    let position = stored(&leader.list.position);
+    if wanted {
+        let listed: Vec<_> = open.iter().map(|task| (task.client.id.clone(), position.clone())).collect();
+        app.store().set_listed(&listed, now()).await?;
+        halt::at("list-recorded");
+    }
+    let heard = if wanted { Some(edges::heard(&app).await?) } else { None };
+    for task in open {
+        task.done(step, "");
+        if let Some(heard) = &heard {
+            task.client.listed = Some(position.clone());
+            edges::tell(task, heard);
+        }
+    }
+    Ok(())
+}
+
+/// How many clients were taken off the list within the last hour.
+#[derive(Default)]
+pub(super) struct Removals(VecDeque<(Instant, usize)>);
+
+impl Removals {
+    /// Whether so many of so many may go without an operator's word.
+    fn allow(&mut self, before: usize, removed: usize, at: Instant) -> bool {
+        /// So many at least.
+        const FEW: usize = 10;
+        /// Beyond that, less than one in so many.
+        const PART: usize = 5;
+        const WITHIN: Duration = Duration::from_secs(3600);
+        while self.0.front().is_some_and(|(then, _)| at.duration_since(*then) > WITHIN) {
+            self.0.pop_front();
+        }
+        let gone: usize = self.0.iter().map(|(_, count)| count).sum();
+        self.0.push_back((at, removed));
+        gone + removed <= FEW || (gone + removed) * PART < before + gone
+    }
+}
+
+/// Says to the edges that the list is right as it is, although its topic was made anew or it is much shorter: an operator's
+/// decision. Written by the process that leads, once all that is due is done.
+///
+/// # Errors
+/// `Unavailable`.
+pub async fn accept_list(app: &App, who: &Actor) -> Result<()> {
+    app.store().set_setting(who, ACCEPT_SETTING, Some(who.as_str()), now()).await?;
+    app.wake();
+    Ok(())
+}
+
+/// Writes the marker if an operator has asked for it.
+pub(super) async fn write_accepted(leader: &mut Leader) -> Work<()> {
+    let app = leader.app.clone();
+    if app.store().setting(ACCEPT_SETTING).await?.is_none() {
+        return Ok(());
+    }
+    // It names the topic: the same record is right for one that was made anew, and for a list that is shorter.
+    let clients = u64::try_from(leader.list.clients.len()).unwrap_or(u64::MAX);
+    let marker = Marker::of_topic(&leader.list.position.topic_id, clients);
+    leader.publish(vec![Change::Accept(marker)]).await?;
+    leader.removals = Removals::default();
+    app.reconciler().notice("removals", None);
+    app.reconciler().notice("list made anew", None);
+    app.store().set_setting(&Actor::reconciler(), ACCEPT_SETTING, None, now()).await?;
+    Ok(())
+}
+
+/// Takes clients off the list that nobody has asked for: no marker follows, so that edges keep what would be a large part of it.
+pub(super) async fn remove_unknown(leader: &mut Leader, ids: Vec<String>) -> Work<()> {
+    let app = leader.app.clone();
+    leader.publish(ids.iter().cloned().map(Change::Remove).collect()).await?;
+    for id in ids {
+        let details = serde_json::json!({ "why": "no such client is known" });
+        app.store().audit(&Actor::reconciler(), "list.remove", &format!("client:{id}"), details, now()).await?;
+    }
+    Ok(())
+}
+
+impl Leader {
+    /// Writes changes of the list, with a new marker of the database behind them. After an error of Kafka's the writer is of no more
+    /// use.
+    pub(super) async fn publish(&mut self, mut changes: Vec<Change>) -> Work<()> {
+        let seen = self.list.database.clone();
+        let renewed = self.app.store().renew_marker(seen.as_ref(), now()).await;
+        let marker = renewed.map_err(|error| match error.kind {
+            // Someone else has written to the list: it is to be read again.
+            crate::error::Kind::Conflict => Trouble::Kafka(error),
+            _ => Trouble::Store(error),
+        })?;
+        halt::at("marker-renewed");
+        changes.push(Change::Database(marker));
+        let writer = std::sync::Arc::clone(&self.writer);
+        let published = self.app.kafka(move |admin, _| {
+            let mut writer = writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Ok((writer.publish(admin, &changes)?, changes))
+        });
+        let (position, changes) = published.await.map_err(Trouble::Kafka)?;
+        self.list.apply(&changes, position);
+        (self.marker_is_due, self.marked) = (false, Instant::now());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_may_leave_and_a_fifth_may_not() {
+        let at = Instant::now();
+        let hour = Duration::from_secs(3601);
+        let mut few = Removals::default();
+        assert!(few.allow(10, 6, at) && few.allow(4, 4, at), "ten, of however few");
+        assert!(!few.allow(20, 1, at));
+        assert!(few.allow(20, 1, at + hour), "an hour later");
+
+        let mut many = Removals::default();
+        assert!(many.allow(1000, 100, at) && many.allow(900, 99, at));
+        assert!(!many.allow(801, 1, at), "a fifth of the thousand that there were");
+        assert!(!Removals::default().allow(1000, 200, at));
+    }
+}

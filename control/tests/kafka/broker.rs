@@ -1,5 +1,8 @@
 //! The real Kafka of `tests/kafka/kafka`: mutual TLS, an authorizer, and one super user, `CN=admin`.
 
+// Several tests are built with this file, and not each needs all of it.
+#![allow(dead_code)]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,9 +51,14 @@ fn kill(folder: &Path) {
 
 impl Broker {
     pub fn start() -> Broker {
+        Broker::start_in(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    /// Starts one whose data is in a folder of its own in `parent`.
+    pub fn start_in(parent: &Path) -> Broker {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}-{number}", std::process::id()));
+        let folder = parent.join(format!("kafka-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
         let mut broker = Broker { folder, plain: String::new(), ssl: String::new() };
         let env = broker.run("start", &[], "");
@@ -93,6 +101,21 @@ impl Broker {
     /// Issues the certificate `name` to `CN=<subject>`.
     pub fn cert(&self, name: &str, subject: &str) {
         self.run("cert", &[name, subject], "");
+    }
+
+    /// Ends it in order; its data stays.
+    pub fn stop(&self) {
+        self.run("stop", &[], "");
+    }
+
+    /// Starts it again after [`Broker::stop`], on the same ports.
+    pub fn start_again(&self) {
+        self.run("start", &[], "");
+    }
+
+    /// Where its files are: `pki/ca.pem` and `pki/ca.key` are its authority.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Starts anew with settings appended.

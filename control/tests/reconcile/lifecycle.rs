@@ -1,0 +1,220 @@
+//! A client from its first day to its last.
+
+use crate::system::{until, Place, System};
+use crate::{edge, id, operator};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use std::time::{Duration, Instant};
+use tel_control::app::now;
+use tel_control::kafka::admin::{ConfigOf, NewTopic, TopicId};
+use tel_control::kafka::quotas::{self, Limit};
+use tel_control::onboarding::{clients, credentials, edges};
+use tel_control::store::{Added, ClientSettings, Desired, Step, StepState};
+
+const NOTHING: [String; 0] = [];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_brought_up_and_is_active_when_all_edges_have_it() {
+    let place = Place::on_shared().await;
+    place.configure("tel.db", r#"{"quota": {"consumer_bytes_per_second": 1000000}}"#);
+    let system = place.start().await;
+    until("it leads", || async { system_leads(&system) }).await;
+    let settings = ClientSettings {
+        sample: Some(0.5),
+        max_lines_per_second: Some(9),
+        partitions: Some(2),
+        retention_ms: Some(3_600_000),
+    };
+    let begun = Instant::now();
+    clients::subscribe(&system.app, &operator(), &id("up"), Some(settings)).await.unwrap();
+    system.await_listed("up").await;
+    println!("from the request to the list: {:?}", begun.elapsed());
+
+    let topic = place.topic("logs.up").expect("its topic");
+    assert_eq!(topic.partitions, 2);
+    let of = [ConfigOf::Topic("logs.up".into())];
+    let names = ["cleanup.policy", "retention.bytes", "retention.ms"];
+    let config = place.admin().describe_configs(&of, &names).unwrap().remove(0).unwrap();
+    let config: Vec<_> = config.into_iter().map(|entry| (entry.name, entry.value.unwrap())).collect();
+    for (name, value) in [("cleanup.policy", "delete"), ("retention.bytes", "-1"), ("retention.ms", "3600000")] {
+        assert!(config.contains(&(name.into(), value.into())), "{config:?}");
+    }
+    let client = system.app.store().client(&id("up")).await.unwrap().unwrap();
+    assert_eq!(client.topic_id.as_deref(), Some(topic.id.as_str()));
+    let listed = &place.list().clients["up"];
+    assert_eq!((listed.topic.as_str(), listed.sample, listed.max_lines_per_second), ("logs.up", Some(0.5), Some(9)));
+
+    // The edges: none, then two of which one is behind.
+    let detail = system.await_step("up", Step::Edges, StepState::Pending).await;
+    assert!(detail.contains("no edge"), "{detail}");
+    let list = place.list();
+    let before = tel_control::kafka::list::ListState {
+        position: tel_control::kafka::list::Position { offset: 1, ..list.position.clone() },
+        ..list.clone()
+    };
+    system.ack("one", Some(&list)).await;
+    system.await_step("up", Step::Edges, StepState::Done).await;
+    system.ack("two", Some(&before)).await;
+    clients::subscribe(&system.app, &operator(), &id("up2"), None).await.unwrap();
+    system.await_listed("up2").await;
+    until("none has it", || async { system.step("up2", Step::Edges).await.1 == "0 of 2 edges" }).await;
+    let list = place.list();
+    system.ack("one", Some(&list)).await;
+    until("one has it", || async { system.step("up2", Step::Edges).await.1 == "1 of 2 edges" }).await;
+    assert_eq!(system.view("up2").await.state, "pending");
+    system.ack("two", Some(&list)).await;
+    system.await_step("up2", Step::Edges, StepState::Done).await;
+    assert_eq!(system.view("up2").await.state, "active");
+
+    // A credential has its rights, and its quota.
+    let principal = "User:CN=up:1";
+    credentials::issue(&system.app, &operator(), &id("up"), None).await.unwrap();
+    system.await_step("up", Step::Acls, StepState::Done).await;
+    until("its rights", || async { place.rights(principal).len() == 2 }).await;
+    let quota = || quotas::describe(system.app.connection()).unwrap().remove(principal).unwrap_or_default();
+    until("its quota", || async { quota().get(&Limit::ConsumerBytes) == Some(&1e6) }).await;
+    credentials::revoke(&system.app, &operator(), &id("up"), 1, "test").await.unwrap();
+    until("no rights", || async { place.rights(principal) == NOTHING }).await;
+    until("no quota", || async { quota().is_empty() }).await;
+
+    // Other settings.
+    let settings = ClientSettings { partitions: Some(3), retention_ms: Some(7_200_000), ..Default::default() };
+    clients::change_settings(&system.app, &operator(), &id("up"), &settings, None).await.unwrap();
+    system.await_listed("up").await;
+    until("three partitions", || async { place.topic("logs.up").unwrap().partitions == 3 }).await;
+    assert_eq!(place.list().clients["up"].sample, None);
+    assert_eq!(place.topic("logs.up").unwrap().id, topic.id);
+    system.stop().await;
+}
+
+fn system_leads(system: &System) -> bool {
+    tel_control::reconcile::status(&system.app).role == tel_control::reconcile::Role::Leading
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_is_undone_or_ends_with_the_topic_s_deletion() {
+    let place = Place::on_shared().await;
+    let system = place.start().await;
+    let app = &system.app;
+    clients::subscribe(app, &operator(), &id("leaver"), None).await.unwrap();
+    credentials::issue(app, &operator(), &id("leaver"), None).await.unwrap();
+    system.await_listed("leaver").await;
+    let first = place.topic("logs.leaver").unwrap().id;
+
+    clients::unsubscribe(app, &operator(), &id("leaver")).await.unwrap();
+    system.await_step("leaver", Step::AclsRemoved, StepState::Done).await;
+    assert_eq!((place.listed(), place.list().marker.unwrap().clients), (vec![], 0));
+    assert_eq!(place.rights("User:CN=leaver:1"), NOTHING);
+    assert_eq!(system.view("leaver").await.state, "leaving");
+    assert_eq!(system.step("leaver", Step::TopicDeleted).await.0, StepState::Pending);
+    assert_eq!(place.topic("logs.leaver").unwrap().id, first, "kept for the grace period");
+
+    assert_eq!(clients::subscribe(app, &operator(), &id("leaver"), None).await.unwrap(), Added::Back);
+    system.await_listed("leaver").await;
+    assert_eq!((place.listed(), place.rights("User:CN=leaver:1").len()), (vec!["leaver".to_owned()], 2));
+    assert_eq!(place.topic("logs.leaver").unwrap().id, first);
+    system.stop().await;
+
+    // Without a grace period.
+    place.configure("tel.db", r#"{"grace_period_hours": 0}"#);
+    let system = place.start().await;
+    let app = &system.app;
+    let others = NewTopic { name: "logs.others".into(), partitions: 1, replication: 1, config: Default::default() };
+    place.admin().create_topics(&[others]).unwrap().remove(0).unwrap();
+    clients::unsubscribe(app, &operator(), &id("leaver")).await.unwrap();
+    until("it is forgotten", || async { app.store().client(&id("leaver")).await.unwrap().is_none() }).await;
+    until("its topic is gone", || async { place.topic("logs.leaver").is_none() }).await;
+    assert!(place.topic("logs.others").is_some());
+    assert_eq!(place.listed(), NOTHING);
+    let log = system.audited("leaver").await;
+    assert_eq!(log.iter().filter(|what| *what == "topic.delete" || *what == "client.forget").count(), 2, "{log:?}");
+
+    // A topic of another id stays, and is told.
+    clients::subscribe(app, &operator(), &id("leaver"), None).await.unwrap();
+    system.await_listed("leaver").await;
+    let recorded = place.topic("logs.leaver").unwrap().id;
+    assert_ne!(recorded, first);
+    let client = app.store().client(&id("leaver")).await.unwrap().unwrap();
+    app.store().set_topic_id(&operator(), &client.id, "AAAAAAAAAAAAAAAAAAAAAA", now()).await.unwrap();
+    clients::unsubscribe(app, &operator(), &id("leaver")).await.unwrap();
+    let detail = system.await_step("leaver", Step::TopicDeleted, StepState::Failed).await;
+    assert!(detail.contains("made anew") && detail.contains(recorded.as_str()), "{detail}");
+    let client = app.store().client(&id("leaver")).await.unwrap().unwrap();
+    assert!(matches!(client.desired, Desired::Leaving { deleting: false, .. }), "{client:?}");
+    assert_eq!(place.topic("logs.leaver").unwrap().id, recorded);
+    // Until an operator says whose it is.
+    tel_control::reconcile::take_over_topic(app, &operator(), &id("leaver")).await.unwrap();
+    until("it is forgotten", || async { app.store().client(&id("leaver")).await.unwrap().is_none() }).await;
+    until("its topic is gone", || async { place.topic("logs.leaver").is_none() }).await;
+    assert_ne!(TopicId::from_text("AAAAAAAAAAAAAAAAAAAAAA"), recorded);
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_credential_is_refused_within_a_second() {
+    let place = Place::on_shared().await;
+    let system = place.start().await;
+    let app = &system.app;
+    clients::subscribe(app, &operator(), &id("reader"), None).await.unwrap();
+    let issued = credentials::issue(app, &operator(), &id("reader"), None).await.unwrap();
+    system.await_listed("reader").await;
+    place.broker().probe(&["write admin logs.reader one".into()]);
+
+    let credential = issued.credential;
+    let key = credential.key_pem.as_ref().unwrap().text().to_owned();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", app.config().kafka["bootstrap.servers"].clone())
+        .set("security.protocol", "ssl")
+        .set("broker.address.family", "v4")
+        .set("ssl.ca.location", app.config().kafka["ssl.ca.location"].clone())
+        .set("ssl.certificate.pem", &credential.certificate_pem)
+        .set("ssl.key.pem", key)
+        .set("group.id", "reader:test")
+        .set("auto.offset.reset", "earliest")
+        // What is under way when it is revoked ends soon.
+        .set("fetch.wait.max.ms", "100")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["logs.reader"]).unwrap();
+    let deadline = Instant::now() + crate::system::PATIENCE;
+    let first = loop {
+        assert!(Instant::now() < deadline, "no line");
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            break message.payload().map(<[u8]>::to_vec);
+        }
+    };
+    assert_eq!(first.as_deref(), Some(&b"one"[..]));
+
+    let begun = Instant::now();
+    credentials::revoke(app, &operator(), &id("reader"), issued.generation, "lost").await.unwrap();
+    let refused = tokio::task::spawn_blocking(move || loop {
+        match consumer.poll(Duration::from_millis(10)) {
+            Some(Err(KafkaError::MessageConsumption(code))) if format!("{code:?}").contains("AuthorizationFailed") => {
+                return begun.elapsed();
+            }
+            _ => assert!(begun.elapsed() < crate::system::PATIENCE, "it goes on"),
+        }
+    });
+    let refused = refused.await.unwrap();
+    println!("revoked, and refused after {refused:?}");
+    assert!(refused < Duration::from_secs(1), "{refused:?}");
+    assert_eq!(place.rights("User:CN=reader:1"), NOTHING);
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_have_rights_as_long_as_they_are_live() {
+    let place = Place::on_shared().await;
+    let system = place.start().await;
+    let principal = "User:CN=edge:north";
+    edges::certify(&system.app, &operator(), &edge("north"), None).await.unwrap();
+    until("its rights", || async { place.rights(principal).len() == 3 }).await;
+    // One that has only been named by somebody gets none.
+    system.ack("rumoured", None).await;
+    edges::retire(&system.app, &operator(), &edge("north")).await.unwrap();
+    until("no rights", || async { place.rights(principal) == NOTHING }).await;
+    assert_eq!(place.rights("User:CN=edge:rumoured"), NOTHING);
+    system.stop().await;
+}

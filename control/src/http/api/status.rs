@@ -1,0 +1,112 @@
+//! How the whole is, and an operator's word when it stands still.
+
+use crate::app::{now, App};
+use crate::http::auth::Operator;
+use crate::http::problem::Problem;
+use crate::onboarding::{EdgesView, EDGE_HEARD_WITHIN};
+use crate::store::Millis;
+use axum::extract::State;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Whether this tel-control answers.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether this tel-control and its database answer.
+#[utoipa::path(get, path = "/healthz", tag = "service", operation_id = "health", security(()),
+    responses((status = 200, description = "They do.", body = Health)))]
+pub async fn health(State(app): State<App>) -> Result<axum::Json<Health>, Problem> {
+    match app.store().marker().await {
+        Ok(_) => Ok(axum::Json(Health { status: "ok" })),
+        Err(error) => {
+            // A stranger is told nothing of the database.
+            crate::log::warning(error);
+            Err(Problem::unavailable("the database does not answer"))
+        }
+    }
+}
+
+/// How the whole is.
+#[derive(Serialize, ToSchema)]
+pub struct Status {
+    /// tel-control's.
+    version: &'static str,
+    /// `sqlite` or `postgres`.
+    database: &'static str,
+    /// Clients, by state.
+    clients: StateNumbers,
+    /// Failed steps, by name.
+    failing_steps: BTreeMap<String, u64>,
+    /// How many edges have the whole list.
+    edges: EdgesView,
+}
+
+/// How many clients are in each state.
+#[derive(Serialize, ToSchema)]
+pub struct StateNumbers {
+    /// Something is still to be done.
+    pending: u64,
+    /// All is done.
+    active: u64,
+    /// Something failed.
+    failing: u64,
+    /// On the way out.
+    leaving: u64,
+}
+
+/// How the whole is.
+#[utoipa::path(get, path = "/api/v1/status", tag = "service", operation_id = "showStatus",
+    responses((status = 200, description = "How it is.", body = Status)))]
+pub async fn status(State(app): State<App>, _: Operator) -> Result<axum::Json<Status>, Problem> {
+    let counts = app.store().count_states().await?;
+    let within = Millis::try_from(EDGE_HEARD_WITHIN.as_millis()).unwrap_or(Millis::MAX);
+    let heard = app.store().edges_heard(now(), within).await?;
+    let edges = heard.edges();
+    let has = |place| edges.iter().filter(|edge| edge.applied.as_ref().is_some_and(|at| at.includes(place))).count();
+    Ok(axum::Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        database: match app.store().engine() {
+            crate::store::Engine::Sqlite => "sqlite",
+            crate::store::Engine::Postgres => "postgres",
+        },
+        edges: EdgesView { current: counts.listed.as_ref().map_or(0, has), known: edges.len() },
+        clients: StateNumbers {
+            pending: counts.pending,
+            active: counts.active,
+            failing: counts.failing,
+            leaving: counts.leaving,
+        },
+        failing_steps: counts.failing_steps,
+    }))
+}
+
+/// What is not there yet.
+fn later(what: &str) -> Problem {
+    Problem::unavailable(format!("{what}: not available yet"))
+}
+
+/// What the reconciler would do in Kafka, without doing it.
+#[utoipa::path(get, path = "/api/v1/plan", tag = "service", operation_id = "showPlan",
+    responses((status = 200, description = "What it would do.", body = Object)))]
+pub async fn plan(_: Operator) -> Result<axum::Json<serde_json::Value>, Problem> {
+    Err(later("plan"))
+}
+
+/// Says that the client list is right as it is, though it is empty, begins anew or is much shorter than edges know it.
+#[utoipa::path(post, path = "/api/v1/list/accept", tag = "service", operation_id = "acceptList",
+    responses((status = 200, description = "It is said.", body = Object)))]
+pub async fn accept_list(_: Operator) -> Result<axum::Json<serde_json::Value>, Problem> {
+    Err(later("accepting the list"))
+}
+
+/// Says that this database is the right one, though Kafka knows another or a later state of it.
+#[utoipa::path(post, path = "/api/v1/database/accept", tag = "service", operation_id = "acceptDatabase",
+    responses((status = 200, description = "It is said.", body = Object)))]
+pub async fn accept_database(_: Operator) -> Result<axum::Json<serde_json::Value>, Problem> {
+    Err(later("accepting the database"))
+}

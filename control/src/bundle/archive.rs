@@ -15,6 +15,14 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 /// # Errors
 /// `Unavailable`, the zip writer's own.
 pub fn zip(id: &ClientId, files: &[BundleFile]) -> Result<Vec<u8>> {
+    zip_folder(&format!("tel-{id}"), files)
+}
+
+/// The same in a folder of another name.
+///
+/// # Errors
+/// As [`zip`].
+pub fn zip_folder(folder: &str, files: &[BundleFile]) -> Result<Vec<u8>> {
     let failed = |error: &dyn std::fmt::Display| Error::unavailable(format!("cannot write the zip: {error}"));
     let size = files.iter().map(|file| file.contents.bytes().len() + 256).sum();
     // Room for all of it, so that growing leaves no copies of keys behind.
@@ -24,7 +32,7 @@ pub fn zip(id: &ClientId, files: &[BundleFile]) -> Result<Vec<u8>> {
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
             .unix_permissions(file.mode);
-        archive.start_file(format!("tel-{id}/{}", file.name), options).map_err(|error: ZipError| failed(&error))?;
+        archive.start_file(format!("{folder}/{}", file.name), options).map_err(|error: ZipError| failed(&error))?;
         archive.write_all(file.contents.bytes()).map_err(|error| failed(&error))?;
     }
     Ok(archive.finish().map_err(|error| failed(&error))?.into_inner())

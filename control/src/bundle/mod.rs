@@ -8,7 +8,7 @@ mod archive;
 mod jks;
 mod values;
 
-pub use archive::zip;
+pub use archive::{zip, zip_folder};
 
 use crate::ca::{IssuedCredential, KeyStore, Secret};
 use crate::error::Result;

@@ -549,7 +549,8 @@ pub(super) fn position(row: &AnyRow, topic_id: &str, offset: &str) -> Result<Opt
     Ok(topic_id.zip(offset).map(|(topic_id, offset)| Position { topic_id, offset }))
 }
 
-fn read(row: &AnyRow) -> Result<Client> {
+/// A row of the table.
+pub(super) fn read(row: &AnyRow) -> Result<Client> {
     let id: String = row.try_get("id")?;
     let settings: String = row.try_get("settings")?;
     let since: Option<Millis> = row.try_get("leaving_since")?;

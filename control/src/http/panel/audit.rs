@@ -1,0 +1,94 @@
+//! The audit log, for operators.
+
+use super::client::Tabs;
+use super::page::{html, query, Page, Problem};
+use super::session::Visitor;
+use super::words::When;
+use super::Panel;
+use crate::store::AuditRow;
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::Response;
+
+/// Rows on a page.
+const ROWS: usize = 100;
+
+/// A row of the log in words.
+struct Row {
+    at: When,
+    who: String,
+    what: String,
+    subject: String,
+    details: String,
+    /// The page of its subject.
+    link: Option<String>,
+}
+
+impl Row {
+    fn new(row: &AuditRow) -> Row {
+        let link = row.subject.strip_prefix("client:").map(|id| format!("/clients/{id}"));
+        Row {
+            at: When::at(row.at),
+            who: row.who.clone(),
+            what: row.what.clone(),
+            subject: row.subject.clone(),
+            details: details(&row.details),
+            link,
+        }
+    }
+}
+
+/// `name: value, ...` of what is not nothing.
+fn details(details: &serde_json::Value) -> String {
+    let Some(fields) = details.as_object() else { return String::new() };
+    let known = fields.iter().filter(|(_, value)| !value.is_null() && value.as_str() != Some(""));
+    let text = known.map(|(name, value)| match value {
+        serde_json::Value::String(text) => format!("{name}: {text}"),
+        other => format!("{name}: {other}"),
+    });
+    text.collect::<Vec<_>>().join(", ")
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage {
+    page: Page,
+    /// Of one client.
+    tabs: Option<Tabs>,
+    rows: Vec<Row>,
+    subject: String,
+    /// Before which row the next page starts.
+    next: Option<i64>,
+}
+
+async fn read(panel: &Panel, subject: Option<&str>, uri: &Uri) -> Result<(Vec<Row>, Option<i64>), Problem> {
+    let before = query(uri, "before").and_then(|text| text.parse().ok());
+    let mut found = panel.app.store().audit_log(subject, before, ROWS + 1).await?;
+    let more = found.len() > ROWS;
+    found.truncate(ROWS);
+    let next = if more { found.last().map(|row| row.id) } else { None };
+    Ok((found.iter().map(Row::new).collect(), next))
+}
+
+/// `GET /audit`
+pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri) -> Result<Response, Problem> {
+    visitor.operator()?;
+    let subject = query(&uri, "subject").unwrap_or_default();
+    let (rows, next) = read(&panel, (!subject.is_empty()).then_some(&subject), &uri).await?;
+    html(&AuditPage { page: Page::new("Audit log", "audit", &visitor), tabs: None, rows, subject, next })
+}
+
+/// `GET /clients/{id}/audit`
+pub(super) async fn of_client(
+    State(panel): State<Panel>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    visitor.operator()?;
+    let id = visitor.may_see(&id)?;
+    let (rows, next) = read(&panel, Some(&format!("client:{id}")), &uri).await?;
+    let page = Page::new(format!("Audit log of {id}"), "clients", &visitor);
+    html(&AuditPage { page, tabs: Some(Tabs::new(&id, "audit", &visitor)), rows, subject: String::new(), next })
+}

@@ -1,0 +1,332 @@
+//! Who it is: signing in and out, the cookie, and whether a form was sent from a page of ours.
+
+use super::page::{html, query, Page, Problem};
+use super::Panel;
+use crate::app::now;
+use crate::names::ClientId;
+use crate::store::{Actor, Millis, Session, Who};
+use askama::Template;
+use axum::extract::{ConnectInfo, Form, FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{header, HeaderMap, HeaderValue, Method, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// A session ends after so long, whatever happens in it.
+pub(super) const SESSION: Millis = 12 * 3600 * 1000;
+/// Attempts to sign in at once from one address...
+const ATTEMPTS: f64 = 10.0;
+/// ...and seconds until there is another one.
+const SECONDS_PER_ATTEMPT: f64 = 6.0;
+/// Addresses remembered; more are forgotten once they have all their attempts again.
+const MOST_ADDRESSES: usize = 10_000;
+
+/// Someone with a session.
+pub(super) struct Visitor {
+    pub session: Session,
+    pub cookie: String,
+}
+
+impl Visitor {
+    pub fn is_operator(&self) -> bool {
+        self.session.who.is_operator()
+    }
+
+    /// The client that this session is of.
+    pub fn client(&self) -> Option<&ClientId> {
+        self.session.who.client.as_ref()
+    }
+
+    pub fn actor(&self) -> Actor {
+        self.session.who.actor()
+    }
+
+    /// # Errors
+    /// 403 for clients.
+    pub fn operator(&self) -> Result<Actor, Problem> {
+        if self.is_operator() {
+            return Ok(self.actor());
+        }
+        Err(Problem::forbidden("This page is for operators."))
+    }
+
+    /// The client that a page is about, if this session may see it.
+    ///
+    /// # Errors
+    /// 403 for another client's, whether there is one or not; 400 for what is no id.
+    pub fn may_see(&self, id: &str) -> Result<ClientId, Problem> {
+        match self.client() {
+            Some(own) if own.as_str() == id => Ok(own.clone()),
+            Some(_) => Err(Problem::forbidden("This page is of another client.")),
+            None => Ok(ClientId::new(id)?),
+        }
+    }
+}
+
+impl FromRequestParts<Panel> for Visitor {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Visitor, Response> {
+        let found = match cookie(&parts.headers, panel.is_https()) {
+            Some(cookie) => {
+                let session = panel.app.store().session(&cookie, now()).await;
+                session.map_err(|error| Problem::from(error).into_response())?.map(|session| (session, cookie))
+            }
+            None => None,
+        };
+        match found {
+            Some((session, cookie)) => Ok(Visitor { session, cookie }),
+            None if parts.method == Method::GET => {
+                let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+                let to = if is_place(next) && next != "/" {
+                    format!("/login?next={}", escaped(next))
+                } else {
+                    "/login".to_owned()
+                };
+                Err(Redirect::to(&to).into_response())
+            }
+            None => Err(Problem::forbidden("You are not signed in, or your session is over. Sign in and try again.")
+                .into_response()),
+        }
+    }
+}
+
+/// A form of one of our pages, sent by its visitor.
+pub(super) struct Posted {
+    pub visitor: Visitor,
+    pub fields: Fields,
+}
+
+/// A form's fields.
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// A field without the spaces around it; empty if it is not there.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
+    }
+}
+
+impl FromRequest<Panel> for Posted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, panel: &Panel) -> Result<Posted, Response> {
+        let (mut parts, body) = request.into_parts();
+        check_origin(panel, &parts).map_err(IntoResponse::into_response)?;
+        let visitor = Visitor::from_request_parts(&mut parts, panel).await?;
+        let fields = fields(Request::from_parts(parts, body), panel).await?;
+        if !visitor.session.is_csrf(fields.get("csrf")) {
+            let text = "This form is not of your session. Load the page again and repeat what you did.";
+            return Err(Problem::forbidden(text).into_response());
+        }
+        Ok(Posted { visitor, fields })
+    }
+}
+
+/// A form of someone who has no session yet, sent from a page of ours.
+pub(super) struct FirstForm {
+    pub fields: Fields,
+    pub from: Option<IpAddr>,
+}
+
+impl FromRequest<Panel> for FirstForm {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, panel: &Panel) -> Result<FirstForm, Response> {
+        let (parts, body) = request.into_parts();
+        check_origin(panel, &parts).map_err(IntoResponse::into_response)?;
+        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let fields = fields(Request::from_parts(parts, body), panel).await?;
+        Ok(FirstForm { fields, from })
+    }
+}
+
+async fn fields(request: Request, panel: &Panel) -> Result<Fields, Response> {
+    match Form::<Vec<(String, String)>>::from_request(request, panel).await {
+        Ok(Form(fields)) => Ok(Fields(fields)),
+        Err(error) => Err(Problem::invalid(format!("The form cannot be read: {error}")).into_response()),
+    }
+}
+
+/// Browsers say from which site a form was sent. It must be this one.
+fn check_origin(panel: &Panel, parts: &Parts) -> Result<(), Problem> {
+    let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let ours = match text(header::ORIGIN) {
+        Some(origin) if origin.eq_ignore_ascii_case(&panel.app.config().panel()) => true,
+        // Without a known address the panel is reached under several, such as localhost and 127.0.0.1.
+        Some(origin) if panel.app.config().panel_url.is_none() => {
+            let host = text(header::HOST).or(parts.uri.authority().map(|host| host.as_str()));
+            let site = origin.split_once("://").map(|(_, site)| site);
+            host.is_some() && site == host
+        }
+        Some(_) => false,
+        None => text(header::HeaderName::from_static("sec-fetch-site")) == Some("same-origin"),
+    };
+    if ours {
+        return Ok(());
+    }
+    Err(Problem::forbidden("This form was not sent from a page of this panel."))
+}
+
+/// Places of this panel to which signing in leads back; nothing that a browser takes for another site.
+fn is_place(path: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/?=&%:".contains(c);
+    path.starts_with('/') && !path.starts_with("//") && path.len() <= 500 && path.chars().all(is_plain)
+}
+
+fn escaped(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
+    let of = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(of).collect()
+}
+
+fn cookie_name(is_https: bool) -> &'static str {
+    // The prefix has browsers refuse one that another host or an unencrypted page has set.
+    if is_https {
+        "__Host-tel"
+    } else {
+        "tel"
+    }
+}
+
+fn cookie(headers: &HeaderMap, is_https: bool) -> Option<String> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == cookie_name(is_https)).map(|(_, value)| value.to_owned())
+}
+
+fn set_cookie(is_https: bool, value: &str, seconds: i64) -> Option<HeaderValue> {
+    let secure = if is_https { "; Secure" } else { "" };
+    let name = cookie_name(is_https);
+    HeaderValue::from_str(&format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")).ok()
+}
+
+/// Begins a session and leads to `next`.
+pub(super) async fn begin(panel: &Panel, who: &Who, next: &str) -> Result<Response, Problem> {
+    let at = now();
+    let session = panel.app.store().create_session(who, at + SESSION, at).await?;
+    let mut response = Redirect::to(if is_place(next) { next } else { "/" }).into_response();
+    if let Some(value) = set_cookie(panel.is_https(), &session.cookie, SESSION / 1000) {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct SignIn {
+    page: Page,
+    next: String,
+    wrong: bool,
+}
+
+/// `GET /login`
+pub(super) async fn sign_in_page(uri: Uri) -> Result<Response, Problem> {
+    let next = query(&uri, "next").unwrap_or_default();
+    html(&SignIn { page: Page::without_session("Sign in"), next, wrong: false })
+}
+
+/// `POST /login`
+pub(super) async fn sign_in(State(panel): State<Panel>, form: FirstForm) -> Result<Response, Problem> {
+    panel.attempts.take(form.from).map_err(Problem::too_many)?;
+    let next = form.fields.get("next");
+    match panel.app.store().authenticate(form.fields.get("token"), now()).await? {
+        Some(who) => {
+            panel.attempts.give_back(form.from);
+            begin(&panel, &who, next).await
+        }
+        None => {
+            let page = SignIn { page: Page::without_session("Sign in"), next: next.to_owned(), wrong: true };
+            let mut response = html(&page)?;
+            *response.status_mut() = axum::http::StatusCode::FORBIDDEN;
+            Ok(response)
+        }
+    }
+}
+
+/// `POST /logout`
+pub(super) async fn sign_out(State(panel): State<Panel>, posted: Posted) -> Result<Response, Problem> {
+    panel.app.store().end_session(&posted.visitor.cookie, now()).await?;
+    let mut response = Redirect::to("/login").into_response();
+    if let Some(value) = set_cookie(panel.is_https(), "", 0) {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    Ok(response)
+}
+
+/// Attempts that each address has left, and when that was so.
+#[derive(Default)]
+pub(super) struct Attempts {
+    left: Mutex<HashMap<Option<IpAddr>, (f64, Instant)>>,
+}
+
+impl Attempts {
+    /// Takes an attempt; without one left, in how many seconds there is one.
+    pub fn take(&self, from: Option<IpAddr>) -> Result<(), u64> {
+        self.take_at(from, Instant::now())
+    }
+
+    fn take_at(&self, from: Option<IpAddr>, at: Instant) -> Result<(), u64> {
+        let mut addresses = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |(left, since): (f64, Instant)| {
+            (left + at.saturating_duration_since(since).as_secs_f64() / SECONDS_PER_ATTEMPT).min(ATTEMPTS)
+        };
+        if addresses.len() >= MOST_ADDRESSES {
+            addresses.retain(|_, seen| left(*seen) < ATTEMPTS);
+        }
+        let has = addresses.get(&from).map_or(ATTEMPTS, |seen| left(*seen));
+        if has < 1.0 {
+            // Whole seconds, and at least one: what waits for less asks in vain.
+            let mut seconds = 1u32;
+            while has + f64::from(seconds) / SECONDS_PER_ATTEMPT < 1.0 {
+                seconds += 1;
+            }
+            return Err(u64::from(seconds));
+        }
+        addresses.insert(from, (has - 1.0, at));
+        Ok(())
+    }
+
+    /// Gives an attempt back that was none.
+    pub fn give_back(&self, from: Option<IpAddr>) {
+        if let Some((left, _)) = self.left.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&from) {
+            *left += 1.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn attempts_run_out_and_come_back() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        let one = Some(IpAddr::from([192, 0, 2, 1]));
+        for _ in 0..10 {
+            assert_eq!(attempts.take_at(one, start), Ok(()));
+        }
+        assert_eq!(attempts.take_at(one, start), Err(6));
+        assert_eq!(attempts.take_at(None, start), Ok(()));
+        assert_eq!(attempts.take_at(one, start + Duration::from_secs(4)), Err(2));
+        assert_eq!(attempts.take_at(one, start + Duration::from_secs(7)), Ok(()));
+        attempts.give_back(one);
+        assert_eq!(attempts.take_at(one, start + Duration::from_secs(7)), Ok(()));
+        assert!(attempts.take_at(one, start + Duration::from_secs(7)).is_err());
+    }
+
+    #[test]
+    fn signing_in_leads_to_no_other_site() {
+        for good in ["/", "/clients/c83?said=left", "/audit?subject=client%3Ac83"] {
+            assert!(is_place(good), "{good}");
+        }
+        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\nb", "/a b", "clients"] {
+            assert!(!is_place(bad), "{bad}");
+        }
+        assert_eq!(escaped("/a?b=c&d"), "/a%3Fb%3Dc%26d");
+    }
+}

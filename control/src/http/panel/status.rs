@@ -1,0 +1,131 @@
+//! How tel-control itself is, for operators.
+
+use super::page::{html, Page, Problem};
+use super::session::Visitor;
+use super::words::{count, When};
+use super::Panel;
+use crate::app::now;
+use crate::error::Error;
+use crate::onboarding::edges;
+use crate::store::Rank;
+use askama::Template;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+
+/// Days before which ends of certificates are pointed out.
+const WARN_DAYS: i64 = 30;
+const DAY_MS: i64 = 24 * 3600 * 1000;
+/// Kafka is asked for so long; the page waits for it.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+/// Credentials that are named.
+const NAMED: usize = 20;
+
+/// Something that is checked.
+struct Check {
+    /// `ok`, `warn` or `bad`.
+    tone: &'static str,
+    title: &'static str,
+    text: String,
+    link: Option<(&'static str, &'static str)>,
+}
+
+#[derive(Template)]
+#[template(path = "status.html")]
+struct StatusPage {
+    page: Page,
+    checks: Vec<Check>,
+    /// Whose, which, until when.
+    expiring: Vec<(String, u32, Option<When>)>,
+    facts: Vec<(&'static str, String)>,
+}
+
+/// `GET /status`
+pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri) -> Result<Response, Problem> {
+    visitor.operator()?;
+    let app = &panel.app;
+    let at = now();
+    let mut checks = Vec::new();
+
+    let counts = app.store().count_ranks().await?;
+    let of = |wanted: Rank| counts.iter().find(|(rank, _)| *rank == wanted).map_or(0, |(_, count)| *count);
+    let failing = of(Rank::Failing);
+    checks.push(Check {
+        tone: if failing == 0 { "ok" } else { "bad" },
+        title: "Clients",
+        text: match failing {
+            0 => format!("{} active, none failing.", count(of(Rank::Active))),
+            _ => format!("{} failing, {} active.", count(failing), count(of(Rank::Active))),
+        },
+        link: (failing > 0).then_some(("/clients?state=failing", "See them")),
+    });
+
+    let all = edges::views(app).await?;
+    let counted: Vec<_> = all.iter().filter(|edge| edge.retired_at.is_none()).collect();
+    let heard = counted.iter().filter(|edge| edge.heard).count();
+    checks.push(Check {
+        tone: if heard == 0 {
+            "bad"
+        } else if heard < counted.len() {
+            "warn"
+        } else {
+            "ok"
+        },
+        title: "Edges",
+        text: match (heard, counted.len()) {
+            (_, 0) => "None is known yet: no client gets lines.".to_owned(),
+            (heard, all) => format!("{heard} of {all} heard of in the last 30 seconds."),
+        },
+        link: Some(("/edges", "See them")),
+    });
+
+    let asking = app.kafka(|admin, _| admin.describe_topics(&[crate::names::LIST_TOPIC.to_owned()]));
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
+    let asked = asked.unwrap_or_else(|_| Err(Error::unavailable("It does not answer.")));
+    checks.push(match asked.map(|topics| topics.into_iter().next()) {
+        Ok(Some(Ok(_))) => {
+            Check { tone: "ok", title: "Kafka", text: "It answers, and has the client list.".into(), link: None }
+        }
+        Ok(Some(Err(error))) | Err(error) => Check { tone: "bad", title: "Kafka", text: error.text, link: None },
+        Ok(None) => Check { tone: "bad", title: "Kafka", text: "It gave no answer.".into(), link: None },
+    });
+
+    let authority = app.authority().not_after()?.saturating_mul(1000);
+    let left = authority - at;
+    checks.push(Check {
+        tone: if left < WARN_DAYS * DAY_MS {
+            "bad"
+        } else if left < 365 * DAY_MS {
+            "warn"
+        } else {
+            "ok"
+        },
+        title: "Authority",
+        text: format!("Its certificate is good until {}.", super::words::stamp(authority)),
+        link: None,
+    });
+
+    let expiring = app.store().expiring_credentials(at + WARN_DAYS * DAY_MS, NAMED).await?;
+    let expiring = expiring.into_iter().filter(|credential| credential.is_live(at));
+    let marker = app.store().marker().await?;
+    let policy = app.config().topic;
+    html(&StatusPage {
+        page: Page::new("Status", "status", &visitor).said(&uri),
+        checks,
+        expiring: expiring.map(|c| (c.id.to_string(), c.generation, c.not_after.map(When::at))).collect(),
+        facts: vec![
+            ("Version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("Database", app.store().place().to_owned()),
+            ("Latest change", count(marker.revision)),
+            ("Brokers for clients", app.config().public_bootstrap.clone()),
+            ("Topics begin with", app.namespace().as_str().to_owned()),
+            ("Lines are kept", super::words::duration(policy.retention_ms)),
+            ("Topics of those who left are kept", super::words::duration(millis(app.config().grace_period))),
+            ("Unused credentials are revoked after", super::words::duration(millis(app.config().unused_credential))),
+        ],
+    })
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

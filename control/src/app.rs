@@ -10,6 +10,7 @@ use crate::kafka::admin::Admin;
 use crate::kafka::Connection;
 use crate::names::Namespace;
 use crate::reconcile;
+use crate::observe::Seen;
 use crate::store::{Millis, Store};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,6 +32,7 @@ struct Inner {
     work: Notify,
     changes: watch::Sender<u64>,
     reconciler: reconcile::Shared,
+    seen: Seen,
 }
 
 impl App {
@@ -58,6 +60,7 @@ impl App {
                 work,
                 changes,
                 reconciler: reconcile::Shared::default(),
+                seen: Seen::default(),
             }),
         })
     }
@@ -90,6 +93,11 @@ impl App {
     /// How Kafka is reached.
     pub fn connection(&self) -> &Connection {
         &self.inner.connection
+    }
+
+    /// What was seen of edges and consumers, in memory.
+    pub fn seen(&self) -> &Seen {
+        &self.inner.seen
     }
 
     /// Kafka's admin calls, for a thread that may wait.

@@ -75,6 +75,11 @@ const TEMPLATES: &[(&str, u32, &str)] = &[
     ("clickhouse/tel.sql", OPEN, include_str!("templates/clickhouse.sql")),
 ];
 
+/// Which of the client's credentials a consumer has that calls itself so, if it is named as in a bundle: its own word, not a proof.
+pub fn generation_of(id: &ClientId, client_id: &str) -> Option<u32> {
+    values::generation_of(id, client_id)
+}
+
 /// All files of the bundle, always in the same order. Without a private key the same ones but for `certs/client.key`,
 /// `certs/client.p12` and `certs/client.p12.password`; the texts then say where they go.
 ///

@@ -2,12 +2,15 @@
 
 use super::{jks, Bundle};
 use crate::error::{Error, Result};
+use crate::names::ClientId;
 use openssl::x509::X509;
 use std::time::Duration;
 
 /// In place of the key store's password where the client makes the key store.
 const OWN_PASSWORD: &str = "changeit";
 const OWN_KEY: &str = "PUT THE TEXT OF certs/client.key HERE";
+/// Between the client's id and the credential's number.
+const CREDENTIAL: &str = "-credential-";
 const OWN_CERTIFICATE: &str = "PUT THE TEXT OF certs/client.pem HERE";
 
 /// What the brokers' certificates are checked against.
@@ -52,6 +55,7 @@ impl Values {
         let quoted: Vec<String> = brokers.iter().map(|broker| format!("\"{broker}\"")).collect();
         let named = vec![
             ("ID", bundle.id.to_string()),
+            ("CLIENT_ID", client_id(bundle.id, bundle.generation)),
             ("SQL_ID", sql_name(bundle.id.as_str())),
             ("TOPIC", bundle.topic.to_owned()),
             ("PRINCIPAL", format!("CN={}", bundle.id.common_name(bundle.generation))),
@@ -122,6 +126,20 @@ make the key store, and for ClickHouse put the key's text into `clickhouse/tel.x
 \n\
     chmod 600 certs/client.key\n\
     openssl pkcs12 -export -in certs/client.pem -inkey certs/client.key -out certs/client.p12 -passout pass:changeit";
+
+/// What consumers call themselves, so that it can be seen which credential is at work. A colon as in the common name would not do:
+/// Filebeat 7 takes none.
+pub(super) fn client_id(id: &ClientId, generation: u32) -> String {
+    format!("{id}{CREDENTIAL}{generation}")
+}
+
+/// Which of its credentials a consumer of the client's says it has. Some programs add something to their name, such as `-0`.
+pub(super) fn generation_of(id: &ClientId, client_id: &str) -> Option<u32> {
+    let rest = client_id.strip_prefix(id.as_str())?.strip_prefix(CREDENTIAL)?;
+    let (digits, more) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+    (more.is_empty() || more.starts_with(['-', '_', '.', '/'])).then_some(())?;
+    digits.parse().ok().filter(|generation| *generation > 0)
+}
 
 /// The addresses of a list as Kafka's clients take it.
 fn brokers(list: &str) -> Result<Vec<String>> {
@@ -216,6 +234,26 @@ mod tests {
             assert!(!is_address(bad), "{bad}");
         }
         assert_eq!(brokers(" a:1 ,b:2").unwrap(), ["a:1", "b:2"]);
+    }
+
+    #[test]
+    fn a_consumer_s_name_tells_its_credential() {
+        let id = ClientId::new("c83").unwrap();
+        assert_eq!(client_id(&id, 12), "c83-credential-12");
+        for (name, generation) in [("c83-credential-12", Some(12)), ("c83-credential-12-0", Some(12))] {
+            assert_eq!(generation_of(&id, name), generation);
+        }
+        for other in [
+            "",
+            "c83",
+            "c8-credential-1",
+            "c83-credential-",
+            "c83-credential-0",
+            "c83-credential-1x",
+            "c83-credential-99999999999",
+        ] {
+            assert_eq!(generation_of(&id, other), None, "{other}");
+        }
     }
 
     #[test]

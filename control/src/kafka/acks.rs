@@ -58,11 +58,20 @@ pub struct EdgeAck {
     pub version: String,
 }
 
+/// Where and when something was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaidAt {
+    /// The record's offset.
+    pub offset: i64,
+    /// When the broker took it, by its clock, in milliseconds since 1970; none in a topic that keeps the writers' times.
+    pub taken_ms: Option<i64>,
+}
+
 /// Something new of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AckEvent {
     /// It has said something.
-    Said(EdgeAck),
+    Said(EdgeAck, SaidAt),
     /// It was retired.
     Retired(EdgeName),
 }
@@ -101,6 +110,8 @@ pub fn ensure_topic(admin: &Admin, replication: i32) -> Result<()> {
             ("segment.ms", "600000"),
             ("segment.bytes", "67108864"),
             ("min.cleanable.dirty.ratio", "0.1"),
+            // When an edge was heard of is told by one clock, the broker's: edges' may be wrong.
+            ("message.timestamp.type", "LogAppendTime"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
@@ -134,23 +145,30 @@ impl AckReader {
         })
     }
 
-    /// What has come, some thousands at most; waits up to `timeout` for the first one. None is no error: Kafka may be away.
+    /// What has come, some thousands or megabytes at most; waits up to `timeout` for the first one. None is no error: Kafka may be
+    /// away.
     ///
     /// # Errors
     /// What does not pass by itself, such as a missing right. Then it is to be opened again.
     pub fn poll(&mut self, timeout: Duration) -> Result<Vec<AckEvent>> {
         const MOST: usize = 5000;
+        const MOST_BYTES: usize = 16 << 20;
+        let mut bytes = 0;
         let mut events = Vec::new();
         let mut deadline = Instant::now() + timeout;
-        while events.len() < MOST {
+        while events.len() < MOST && bytes < MOST_BYTES {
             match self.reader.next(deadline)? {
-                Read::Record(record) => match event(&record.key, record.value.as_deref()) {
-                    Some(event) => {
-                        events.push(event);
-                        deadline = Instant::now();
+                Read::Record(record) => {
+                    bytes += record.value.as_ref().map_or(0, Vec::len);
+                    let at = SaidAt { offset: record.offset, taken_ms: record.taken_ms };
+                    match event(&record.key, record.value.as_deref(), at) {
+                        Some(event) => {
+                            events.push(event);
+                            deadline = Instant::now();
+                        }
+                        None => self.bad += 1,
                     }
-                    None => self.bad += 1,
-                },
+                }
                 Read::End => self.is_current = true,
                 Read::Nothing => break,
             }
@@ -186,14 +204,14 @@ pub fn retire(connection: &Connection, edge: &EdgeName) -> Result<()> {
     producer.context().take().error.map_or(Ok(()), |error| Err(failed(error)))
 }
 
-fn event(key: &[u8], value: Option<&[u8]>) -> Option<AckEvent> {
+fn event(key: &[u8], value: Option<&[u8]>, at: SaidAt) -> Option<AckEvent> {
     let edge = EdgeName::new(std::str::from_utf8(key).ok()?).ok()?;
     let Some(value) = value else { return Some(AckEvent::Retired(edge)) };
     let raw: Raw = serde_json::from_slice(value).ok()?;
     if raw.edge != edge.as_str() {
         return None;
     }
-    Some(AckEvent::Said(EdgeAck {
+    let ack = EdgeAck {
         edge,
         position: Position { topic_id: TopicId::from_text(&raw.topic_id), offset: raw.offset },
         rejected: raw.rejected,
@@ -202,7 +220,8 @@ fn event(key: &[u8], value: Option<&[u8]>) -> Option<AckEvent> {
         since_ms: raw.since_ms,
         at_ms: raw.at_ms,
         version: raw.version,
-    }))
+    };
+    Some(AckEvent::Said(ack, at))
 }
 
 #[cfg(test)]
@@ -213,15 +232,17 @@ mod tests {
     fn an_acknowledgement_is_read_and_nonsense_is_not() {
         let value = br#"{"edge":"one","topic_id":"a+b","offset":7,"rejected":["x y"],"clients":{"c83":{"delivered":3,"dropped":1}},
                          "at_ms":5,"version":"0.1.0","later":{}}"#;
-        let Some(AckEvent::Said(ack)) = event(b"one", Some(value)) else { panic!("not read") };
+        let at = SaidAt { offset: 3, taken_ms: None };
+        let Some(AckEvent::Said(ack, said)) = event(b"one", Some(value), at) else { panic!("not read") };
+        assert_eq!(said, at);
         assert_eq!(ack.position, Position { topic_id: TopicId::from_text("a-b"), offset: 7 });
         assert_eq!(ack.clients["c83"], Volume { delivered: 3, dropped: 1 });
         assert_eq!(ack.rejected, ["x y"]);
-        assert!(matches!(event(b"one", None), Some(AckEvent::Retired(edge)) if edge.as_str() == "one"));
+        assert!(matches!(event(b"one", None, at), Some(AckEvent::Retired(edge)) if edge.as_str() == "one"));
         for (key, value) in
             [(&b"two"[..], &value[..]), (b"one", b"{}"), (b"one", b"\xff"), (b"a b", value), (b"", value)]
         {
-            assert_eq!(event(key, Some(value)), None);
+            assert_eq!(event(key, Some(value), at), None);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::admin::{Admin, OffsetAt};
 use crate::error::Result;
 use crate::names::ClientId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A partition of a client's topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +47,30 @@ pub fn of_client<'a>(id: &ClientId, groups: &'a [String]) -> impl Iterator<Item 
 /// # Errors
 /// Those of the requests.
 pub fn extents(admin: &Admin, topic: &str, partitions: i32) -> Result<BTreeMap<i32, Extent>> {
-    let starts = admin.topic_offsets(topic, partitions, OffsetAt::Start)?;
-    let ends = admin.topic_offsets(topic, partitions, OffsetAt::End)?;
-    let both = ends.into_iter().filter_map(|(partition, end)| {
-        let start = *starts.get(&partition)?;
-        Some((partition, Extent { start, end }))
-    });
-    Ok(both.collect())
+    let mut extents = extents_of(admin, &[(topic.to_owned(), partitions)])?;
+    Ok(extents.remove(topic).unwrap_or_default())
+}
+
+/// What there is to read in topics, given with how many partitions they have.
+///
+/// # Errors
+/// Those of the requests.
+pub fn extents_of(admin: &Admin, topics: &[(String, i32)]) -> Result<HashMap<String, BTreeMap<i32, Extent>>> {
+    let starts = admin.offsets(topics, OffsetAt::Start)?;
+    let ends = admin.offsets(topics, OffsetAt::End)?;
+    let both = |topic: &String, ends: BTreeMap<i32, i64>| -> BTreeMap<i32, Extent> {
+        let starts = starts.get(topic);
+        ends.into_iter()
+            .filter_map(|(partition, end)| Some((partition, Extent { start: *starts?.get(&partition)?, end })))
+            .collect()
+    };
+    Ok(ends
+        .into_iter()
+        .map(|(topic, ends)| {
+            let extents = both(&topic, ends);
+            (topic, extents)
+        })
+        .collect())
 }
 
 /// Where the group is in the topic.

@@ -7,6 +7,7 @@
 //!   list: the one writer of tel.clients ──► every edge ──► acks: a reader of tel.acks
 //!   quotas: over a connection of their own (librdkafka has none)
 //!   doctor: do the brokers hold what this relies on?        groups: how far consumers are behind
+//!   glance: the last lines of a topic, and when a line was written
 //! ```
 //!
 //! Every call waits for Kafka, but no longer than its deadline: whoever must not wait makes it from another thread. Errors say
@@ -16,6 +17,7 @@ pub mod acks;
 pub mod acls;
 pub mod admin;
 pub mod doctor;
+pub mod glance;
 pub mod groups;
 pub mod list;
 pub mod quotas;

@@ -4,7 +4,7 @@ use super::{call_error, setup_error, Connection};
 use crate::error::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub(super) struct Record {
     pub key: Vec<u8>,
     /// `None` is a tombstone.
     pub value: Option<Vec<u8>>,
+    /// When the broker took it, by its clock, in milliseconds since 1970; none if the topic keeps the writers' times.
+    pub taken_ms: Option<i64>,
 }
 
 /// What there is to say.
@@ -78,6 +80,10 @@ impl Reader {
                         offset: message.offset(),
                         key: message.key().unwrap_or_default().to_vec(),
                         value: message.payload().map(<[u8]>::to_vec),
+                        taken_ms: match message.timestamp() {
+                            Timestamp::LogAppendTime(at) => Some(at),
+                            Timestamp::CreateTime(_) | Timestamp::NotAvailable => None,
+                        },
                     }));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Read::End),
@@ -99,7 +105,7 @@ impl Reader {
 }
 
 /// Whether librdkafka goes on by itself.
-fn is_passing(error: &KafkaError) -> bool {
+pub(super) fn is_passing(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         error.rdkafka_error_code(),

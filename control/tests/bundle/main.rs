@@ -291,6 +291,9 @@ assert 'auto_offset_reset => "earliest"' in stash and 'group_id => "a.b-c_d:logs
 assert text("certs/client.p12.password") in stash
 for name in re.findall(r"`([a-z-]+/[a-z.-]+)`", text("README.md")):
     text(name)
+for name in """python/consume.py kcat/kcat.conf filebeat/filebeat.yml logstash/logstash.conf vector/vector.yaml fluent-bit/fluent-bit.yaml
+    opentelemetry/collector.yaml rsyslog/rsyslog.conf telegraf/telegraf.conf java/consumer.properties clickhouse/tel.xml""".split():
+    assert text(name).count("a.b-c_d-credential-1") == 1, name
 print("read")
 "#;
 

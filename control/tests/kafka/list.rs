@@ -207,7 +207,7 @@ fn what_edges_say_is_read_once_each_and_nonsense_is_counted() {
         assert!(Instant::now() < deadline, "{seen:?}");
         for event in reader.poll(Duration::from_millis(200)).unwrap() {
             match event {
-                AckEvent::Said(ack) if ack.edge.as_str() == "said-one" => {
+                AckEvent::Said(ack, _) if ack.edge.as_str() == "said-one" => {
                     assert_eq!(ack.clients["c8"].delivered, ack.position.offset as u64);
                     seen.push(ack.position.offset);
                 }

@@ -33,7 +33,7 @@ REFUSALS = (
 def configuration(group):
     return {
         "bootstrap.servers": "@BOOTSTRAP@",
-        "client.id": "@ID@",
+        "client.id": "@CLIENT_ID@",
         "security.protocol": "ssl",
         "ssl.ca.location": os.path.join(CERTS, "ca.pem"),
         "ssl.certificate.location": os.path.join(CERTS, "client.pem"),

@@ -7,6 +7,7 @@
 mod acls;
 mod cluster;
 mod configs;
+mod groups;
 mod native;
 mod offsets;
 mod topics;
@@ -14,6 +15,7 @@ mod topics;
 pub use acls::{Acl, AclFilter, Operation, Pattern, Permission, ResourceType};
 pub use cluster::{Broker, Cluster};
 pub use configs::{ConfigChange, ConfigEntry, ConfigOf, ConfigSource};
+pub use groups::Member;
 pub use offsets::OffsetAt;
 pub use topics::{Created, NewTopic, Topic, TopicId};
 

@@ -1,10 +1,10 @@
-//! Consumer groups and offsets: who reads, how far they are, and how far there is to read.
+//! Offsets: how far groups are, and how far there is to read.
 
 use super::native::{c_string, elements, failure, string, Owned};
-use super::Admin;
+use super::{Admin, BATCH};
 use crate::error::Result;
 use rdkafka::bindings as ffi;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Which offset of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,40 +16,14 @@ pub enum OffsetAt {
 }
 
 impl Admin {
-    /// The names of all consumer groups that this client may see.
-    ///
-    /// # Errors
-    /// The request's own; that one of several brokers did not answer is not one.
-    pub fn list_groups(&self) -> Result<Vec<String>> {
-        const RIGHT: &str = "Describe on the cluster or the groups";
-        let ask = self.ask(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
-        // SAFETY: the one call is the one named; the answer is read while it lives.
-        unsafe {
-            let event = self
-                .client
-                .call(&ask, |client, options, queue| ffi::rd_kafka_ListConsumerGroups(client, options, queue))
-                .map_err(|failure| failure.error("listing consumer groups", RIGHT))?;
-            let result = ffi::rd_kafka_event_ListConsumerGroups_result(event.ptr());
-            let mut count = 0;
-            let groups = ffi::rd_kafka_ListConsumerGroups_result_valid(result, &mut count);
-            let groups: Vec<String> = elements(groups, count)
-                .map(|group| string(ffi::rd_kafka_ConsumerGroupListing_group_id(group)))
-                .collect();
-            let errors = ffi::rd_kafka_ListConsumerGroups_result_errors(result, &mut count);
-            match elements(errors, count).find_map(|error| failure(error)) {
-                Some(failure) if groups.is_empty() => Err(failure.error("listing consumer groups", RIGHT)),
-                _ => Ok(groups),
-            }
-        }
-    }
-
     /// The offsets that the group has committed for the topic, by partition: each that of the next record it will read.
     ///
     /// # Errors
     /// The request's own.
     pub fn committed_offsets(&self, group: &str, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>> {
         let what = || format!("offsets of group {group}");
-        let list = Partitions::new(topic, partitions, None)?;
+        let mut list = Partitions::new(partitions);
+        list.add(topic, partitions, None)?;
         let text = c_string("group", group)?;
         let ask = self.ask(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
         // SAFETY: the group's name and list are copied; the object is released once; the one call is the one named; the answer is
@@ -86,30 +60,49 @@ impl Admin {
     /// # Errors
     /// The request's own.
     pub fn topic_offsets(&self, topic: &str, partitions: i32, at: OffsetAt) -> Result<BTreeMap<i32, i64>> {
+        let mut offsets = self.offsets(&[(topic.to_owned(), partitions)], at)?;
+        Ok(offsets.remove(topic).unwrap_or_default())
+    }
+
+    /// An offset of each partition of topics, given with how many they have; those without an answer are left out.
+    ///
+    /// # Errors
+    /// A request's own.
+    pub fn offsets(&self, topics: &[(String, i32)], at: OffsetAt) -> Result<HashMap<String, BTreeMap<i32, i64>>> {
         let at = match at {
             OffsetAt::Start => ffi::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST,
             OffsetAt::End => ffi::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST,
         };
-        let list = Partitions::new(topic, partitions, Some(at as i64))?;
-        let ask = self.ask(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
-        // SAFETY: the list is copied; the one call is the one named; the answer is read while it lives.
-        unsafe {
-            let event = self
-                .client
-                .call(&ask, |client, options, queue| ffi::rd_kafka_ListOffsets(client, list.0, options, queue))
-                .map_err(|failure| failure.error(format!("offsets of topic {topic}"), "Describe on it"))?;
-            let result = ffi::rd_kafka_event_ListOffsets_result(event.ptr());
-            let mut count = 0;
-            let infos = ffi::rd_kafka_ListOffsets_result_infos(result, &mut count);
-            let mut offsets = BTreeMap::new();
-            for info in elements(infos, count) {
-                let partition = ffi::rd_kafka_ListOffsetsResultInfo_topic_partition(info);
-                if !partition.is_null() && (*partition).offset >= 0 {
-                    offsets.insert((*partition).partition, (*partition).offset);
+        let mut offsets: HashMap<String, BTreeMap<i32, i64>> = HashMap::with_capacity(topics.len());
+        for topics in topics.chunks(BATCH) {
+            let what = || match topics {
+                [(topic, _)] => format!("offsets of topic {topic}"),
+                _ => format!("offsets of {} topics", topics.len()),
+            };
+            let mut list = Partitions::new(topics.iter().map(|(_, partitions)| *partitions).sum());
+            for (topic, partitions) in topics {
+                list.add(topic, *partitions, Some(at as i64))?;
+            }
+            let ask = self.ask(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+            // SAFETY: the list is copied; the one call is the one named; the answer is read while it lives.
+            unsafe {
+                let event = self
+                    .client
+                    .call(&ask, |client, options, queue| ffi::rd_kafka_ListOffsets(client, list.0, options, queue))
+                    .map_err(|failure| failure.error(what(), "Describe on them"))?;
+                let result = ffi::rd_kafka_event_ListOffsets_result(event.ptr());
+                let mut count = 0;
+                let infos = ffi::rd_kafka_ListOffsets_result_infos(result, &mut count);
+                for info in elements(infos, count) {
+                    let partition = ffi::rd_kafka_ListOffsetsResultInfo_topic_partition(info);
+                    if !partition.is_null() && (*partition).offset >= 0 {
+                        let of_topic = offsets.entry(string((*partition).topic)).or_default();
+                        of_topic.insert((*partition).partition, (*partition).offset);
+                    }
                 }
             }
-            Ok(offsets)
         }
+        Ok(offsets)
     }
 }
 
@@ -117,19 +110,24 @@ impl Admin {
 struct Partitions(*mut ffi::rd_kafka_topic_partition_list_t);
 
 impl Partitions {
-    fn new(topic: &str, count: i32, offset: Option<i64>) -> Result<Partitions> {
+    fn new(room: i32) -> Partitions {
+        // SAFETY: a new list, this value's own.
+        Partitions(unsafe { ffi::rd_kafka_topic_partition_list_new(room.max(0)) })
+    }
+
+    /// Adds the first `count` partitions of the topic.
+    fn add(&mut self, topic: &str, count: i32, offset: Option<i64>) -> Result<()> {
         let topic = c_string("topic", topic)?;
-        // SAFETY: a new list; the name is copied; what is returned lives in the list until something more is added.
-        unsafe {
-            let list = ffi::rd_kafka_topic_partition_list_new(count.max(0));
-            for partition in 0..count {
-                let added = ffi::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), partition);
+        for partition in 0..count {
+            // SAFETY: the list lives; the name is copied; what is returned lives in the list until something more is added.
+            unsafe {
+                let added = ffi::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), partition);
                 if let Some(offset) = offset {
                     (*added).offset = offset;
                 }
             }
-            Ok(Partitions(list))
         }
+        Ok(())
     }
 }
 

@@ -1,0 +1,104 @@
+//! Consumer groups: which there are, and who is in them.
+
+use super::native::{c_string, elements, failure, string};
+use super::{distinct, spread, Admin};
+use crate::error::{Error, Result};
+use rdkafka::bindings as ffi;
+use std::collections::HashMap;
+use std::ffi::c_char;
+
+/// Groups in one call; each is a request of its own to its coordinator, all under way at once.
+const GROUPS: usize = 200;
+
+/// A consumer in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// What it calls itself: its own word.
+    pub client_id: String,
+    /// From where it is connected.
+    pub host: String,
+}
+
+impl Admin {
+    /// The names of all consumer groups that this client may see.
+    ///
+    /// # Errors
+    /// The request's own; that one of several brokers did not answer is not one.
+    pub fn list_groups(&self) -> Result<Vec<String>> {
+        const RIGHT: &str = "Describe on the cluster or the groups";
+        let ask = self.ask(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
+        // SAFETY: the one call is the one named; the answer is read while it lives.
+        unsafe {
+            let event = self
+                .client
+                .call(&ask, |client, options, queue| ffi::rd_kafka_ListConsumerGroups(client, options, queue))
+                .map_err(|failure| failure.error("listing consumer groups", RIGHT))?;
+            let result = ffi::rd_kafka_event_ListConsumerGroups_result(event.ptr());
+            let mut count = 0;
+            let groups = ffi::rd_kafka_ListConsumerGroups_result_valid(result, &mut count);
+            let groups: Vec<String> = elements(groups, count)
+                .map(|group| string(ffi::rd_kafka_ConsumerGroupListing_group_id(group)))
+                .collect();
+            let errors = ffi::rd_kafka_ListConsumerGroups_result_errors(result, &mut count);
+            match elements(errors, count).find_map(|error| failure(error)) {
+                Some(failure) if groups.is_empty() => Err(failure.error("listing consumer groups", RIGHT)),
+                _ => Ok(groups),
+            }
+        }
+    }
+
+    /// Who is in each of these groups now.
+    ///
+    /// # Errors
+    /// The request's own.
+    pub fn describe_groups(&self, names: &[String]) -> Result<Vec<Result<Vec<Member>>>> {
+        let (once, which) = distinct(names);
+        let mut answers = Vec::with_capacity(once.len());
+        for names in once.chunks(GROUPS) {
+            let texts = names.iter().map(|name| c_string("group", name)).collect::<Result<Vec<_>>>()?;
+            let mut pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+            let ask = self.ask(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+            let (array, count) = (pointers.as_mut_ptr(), pointers.len());
+            // SAFETY: the names are copied; the one call is the one named; the answer is read while it lives.
+            let mut found = unsafe {
+                let event = self
+                    .client
+                    .call(&ask, |client, options, queue| {
+                        ffi::rd_kafka_DescribeConsumerGroups(client, array, count, options, queue)
+                    })
+                    .map_err(|failure| failure.error("describing consumer groups", "Describe on them"))?;
+                let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event.ptr());
+                let mut count = 0;
+                let groups = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
+                elements(groups, count).map(|group| read_group(group)).collect::<HashMap<_, _>>()
+            };
+            answers.extend(names.iter().map(|name| {
+                found.remove(name.as_str()).unwrap_or_else(|| Err(Error::not_found(format!("group {name}: no answer"))))
+            }));
+        }
+        Ok(spread(answers, which))
+    }
+}
+
+/// # Safety
+/// `group` is a valid description.
+unsafe fn read_group(group: *const ffi::rd_kafka_ConsumerGroupDescription_t) -> (String, Result<Vec<Member>>) {
+    // SAFETY: the caller's promise; texts live as long as the description, and there are as many members as it says.
+    unsafe {
+        let name = string(ffi::rd_kafka_ConsumerGroupDescription_group_id(group));
+        if let Some(failure) = failure(ffi::rd_kafka_ConsumerGroupDescription_error(group)) {
+            let error = failure.error(format!("group {name}"), "Describe on it");
+            return (name, Err(error));
+        }
+        let count = ffi::rd_kafka_ConsumerGroupDescription_member_count(group);
+        let members = (0..count)
+            .map(|index| ffi::rd_kafka_ConsumerGroupDescription_member(group, index))
+            .filter(|member| !member.is_null())
+            .map(|member| Member {
+                client_id: string(ffi::rd_kafka_MemberDescription_client_id(member)),
+                host: string(ffi::rd_kafka_MemberDescription_host(member)),
+            })
+            .collect();
+        (name, Ok(members))
+    }
+}

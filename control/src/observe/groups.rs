@@ -1,0 +1,401 @@
+//! Who reads clients' topics, and how far they are: every ten seconds for all clients, and for one client when a page asks.
+//!
+//! Kafka has no last use of a credential. What can be seen are the members of a group, each with the `client.id` that it gives itself:
+//! a bundle's files say which credential is in it (`c83-credential-2`). That is the consumer's own word, not a proof; but only who has a
+//! credential of the client's can be in a group of its. A consumer that calls itself otherwise must be using the one credential that
+//! works, if there is only one. The authorizer's log is a proof where it tells of what was allowed (see `logs.rs`).
+
+use super::seen::Seen;
+use crate::app::{now, App};
+use crate::bundle::generation_of;
+use crate::error::{Error, Kind, Result};
+use crate::kafka::admin::{Admin, Member};
+use crate::kafka::groups::{extents_of, place, Extent, Place};
+use crate::log;
+use crate::names::ClientId;
+use crate::store::{Actor, Millis};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two rounds; a longer one is followed by as long a pause.
+const ROUND: Duration = Duration::from_secs(10);
+/// Groups of one client that are looked at: it can have as many as it likes.
+const MOST_GROUPS: usize = 20;
+/// Those among which they are chosen.
+const MOST_DESCRIBED: usize = 200;
+/// The place of a group without members changes only if somebody sets it: it is asked for again after so long.
+const IDLE: Duration = Duration::from_secs(30);
+/// Requests for places that are under way at once.
+const AT_ONCE: usize = 8;
+/// A use is noted again after so long.
+const USE_NOTED: Duration = Duration::from_secs(60);
+/// A look for a page is forgotten when nobody has asked for it for so long.
+const LOOK_KEPT: Duration = Duration::from_secs(60);
+/// Clients read from the database at a time.
+const PAGE: usize = 1000;
+
+/// The names of all groups, by the client whose they are.
+pub(super) type Listing = HashMap<ClientId, Vec<String>>;
+
+/// A group of a client's.
+#[derive(Clone, Debug)]
+pub(super) struct GroupSeen {
+    pub place: Place,
+    pub members: usize,
+    pub behind: i64,
+    /// When its place was asked for.
+    asked: Instant,
+}
+
+/// A client's groups.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GroupsSeen {
+    pub extents: BTreeMap<i32, Extent>,
+    /// Those with members first.
+    pub groups: Vec<GroupSeen>,
+    /// When a consumer of its was last seen to get ahead.
+    pub good_at: Option<Millis>,
+    /// It was when this was seen.
+    pub is_good: bool,
+    /// Generations that members say they have.
+    pub generations: BTreeSet<u32>,
+    /// A member says none.
+    pub has_unnamed: bool,
+    /// See [`Seen::has_strangers`].
+    pub has_strangers: bool,
+}
+
+impl GroupsSeen {
+    /// Lines that the group furthest behind has not read.
+    fn lag(&self) -> Option<i64> {
+        self.groups.iter().map(|group| group.behind).max()
+    }
+}
+
+/// Whose groups are to be looked at.
+pub(super) struct Target {
+    pub id: ClientId,
+    pub topic: String,
+    pub groups: Vec<String>,
+    pub before: Option<Arc<GroupsSeen>>,
+}
+
+/// Looks every ten seconds, for ever.
+pub(super) async fn run(app: &App) {
+    let mut uses = Uses::default();
+    let mut said = String::new();
+    loop {
+        let begun = Instant::now();
+        match round(app, &mut uses).await {
+            Ok(()) if !said.is_empty() => {
+                log::notice("consumer groups are seen again");
+                said.clear();
+            }
+            Ok(()) => {}
+            Err(error) if error.text == said => {}
+            Err(error) => {
+                log::warning(format_args!("consumer groups cannot be seen; it is tried again: {error}"));
+                said = error.text;
+            }
+        }
+        let took = begun.elapsed();
+        tokio::time::sleep(took.max(ROUND.saturating_sub(took))).await;
+    }
+}
+
+async fn round(app: &App, uses: &mut Uses) -> Result<()> {
+    let clients = clients(app).await?;
+    app.seen().volumes().know(clients.keys());
+    if let Some(before) = Instant::now().checked_sub(LOOK_KEPT) {
+        app.seen().forget_looks(before);
+    }
+    let mut listing = listing(app, Duration::ZERO).await?;
+    let listing = Arc::make_mut(&mut listing);
+    let targets: Vec<Target> = clients
+        .into_iter()
+        .filter_map(|(id, topic)| {
+            let groups = listing.remove(&id)?;
+            let before = app.seen().groups_of(&id);
+            Some(Target { id, topic, groups, before })
+        })
+        .collect();
+    let seen = app.kafka(move |admin, _| look(admin, targets)).await?;
+    let at = now();
+    let ids: HashSet<ClientId> = seen.keys().cloned().collect();
+    for (id, mut groups) in seen {
+        if let Some(lag) = groups.lag() {
+            app.seen().volumes().lag(&id, at, lag);
+        }
+        if !groups.generations.is_empty() || groups.has_unnamed {
+            groups.has_strangers = uses.note(app, &id, &groups).await?;
+        }
+        app.seen().set_groups(id, Arc::new(groups));
+    }
+    app.seen().keep_groups(|id| ids.contains(id));
+    app.announce();
+    Ok(())
+}
+
+/// The clients that are wanted, with their topics.
+async fn clients(app: &App) -> Result<HashMap<ClientId, String>> {
+    let mut clients = HashMap::new();
+    let mut after = None;
+    loop {
+        let page = app.store().clients(Some(false), after.as_ref(), PAGE).await?;
+        clients.extend(page.clients.into_iter().map(|client| (client.id, client.topic)));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(clients),
+        }
+    }
+}
+
+/// The names of all groups, no older than `age`; one at a time asks for them.
+pub(super) async fn listing(app: &App, age: Duration) -> Result<Arc<Listing>> {
+    let mut last = app.seen().listing.lock().await;
+    if let Some((at, listing)) = &*last {
+        if at.elapsed() < age {
+            return Ok(Arc::clone(listing));
+        }
+    }
+    let at = Instant::now();
+    let names = app.kafka(|admin, _| admin.list_groups()).await?;
+    let mut listing = Listing::new();
+    for name in names {
+        if let Some(id) = name.split_once(':').and_then(|(id, _)| ClientId::new(id).ok()) {
+            listing.entry(id).or_default().push(name);
+        }
+    }
+    let listing = Arc::new(listing);
+    *last = Some((at, Arc::clone(&listing)));
+    Ok(listing)
+}
+
+/// Looks at the groups of several clients. Clients without a topic are left out.
+///
+/// # Errors
+/// Those of the requests for all of them; a group that cannot be described is left out.
+pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<HashMap<ClientId, GroupsSeen>> {
+    if targets.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let topics: Vec<String> = targets.iter().map(|target| target.topic.clone()).collect();
+    let mut sizes = Vec::with_capacity(topics.len());
+    for (found, topic) in admin.describe_topics(&topics)?.into_iter().zip(topics) {
+        match found {
+            Ok(found) => sizes.push((topic, found.partitions)),
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let partitions: HashMap<String, i32> = sizes.iter().cloned().collect();
+    targets.retain(|target| partitions.contains_key(&target.topic));
+    let mut extents = if sizes.is_empty() { HashMap::new() } else { extents_of(admin, &sizes)? };
+
+    for target in &mut targets {
+        target.groups.sort();
+        target.groups.truncate(MOST_DESCRIBED);
+    }
+    let names: Vec<String> = targets.iter().flat_map(|target| target.groups.iter().cloned()).collect();
+    let members: HashMap<String, Vec<Member>> = if names.is_empty() {
+        HashMap::new()
+    } else {
+        let described = admin.describe_groups(&names)?;
+        names.into_iter().zip(described).filter_map(|(name, members)| Some((name, members.ok()?))).collect()
+    };
+
+    let mut asked: Vec<(usize, String)> = Vec::new();
+    let mut seen: Vec<GroupsSeen> = Vec::with_capacity(targets.len());
+    for (index, target) in targets.iter_mut().enumerate() {
+        let mut now =
+            GroupsSeen { extents: extents.remove(&target.topic).unwrap_or_default(), ..GroupsSeen::default() };
+        target.groups.retain(|name| members.contains_key(name));
+        target.groups.sort_by_key(|name| members[name].is_empty());
+        target.groups.truncate(MOST_GROUPS);
+        for name in &target.groups {
+            for member in &members[name] {
+                match generation_of(&target.id, &member.client_id) {
+                    Some(generation) => {
+                        now.generations.insert(generation);
+                    }
+                    None => now.has_unnamed = true,
+                }
+            }
+            let count = members[name].len();
+            let before = target.before.as_ref().and_then(|before| before.group(name));
+            match before {
+                Some(before) if before.members == 0 && count == 0 && before.asked.elapsed() < IDLE => {
+                    now.groups.push(before.clone());
+                }
+                _ => asked.push((index, name.clone())),
+            }
+        }
+        seen.push(now);
+    }
+    let wanted: Vec<(String, String, i32)> = asked
+        .iter()
+        .map(|(index, name)| {
+            let topic = &targets[*index].topic;
+            (name.clone(), topic.clone(), partitions[topic])
+        })
+        .collect();
+    let places = places(admin, &wanted);
+    if !places.is_empty() && places.iter().all(Result::is_err) {
+        return places.into_iter().collect::<Result<Vec<_>>>().map(|_| HashMap::new());
+    }
+    for ((index, name), place) in asked.iter().zip(places) {
+        // A group whose coordinator does not answer now is left out.
+        let Ok(place) = place else { continue };
+        let group = GroupSeen { members: members[name].len(), place, behind: 0, asked: Instant::now() };
+        seen[*index].groups.push(group);
+    }
+    let at = now();
+    let finished = targets.into_iter().zip(seen).map(|(target, mut now)| {
+        now.finish(target.before.as_deref(), at);
+        (target.id, now)
+    });
+    Ok(finished.collect())
+}
+
+impl GroupsSeen {
+    fn group(&self, name: &str) -> Option<&GroupSeen> {
+        self.groups.iter().find(|group| group.place.group == name)
+    }
+
+    /// Compares with what was seen before.
+    fn finish(&mut self, before: Option<&GroupsSeen>, at: Millis) {
+        for group in &mut self.groups {
+            group.behind = group.place.behind(&self.extents);
+        }
+        self.groups.sort_by(|a, b| (a.members == 0, &a.place.group).cmp(&(b.members == 0, &b.place.group)));
+        self.is_good = self.groups.iter().any(|group| {
+            let before = before.and_then(|before| before.group(&group.place.group));
+            let is_ahead = before.is_some_and(|before| group.place.next != before.place.next);
+            group.members > 0 && !group.place.next.is_empty() && (group.behind == 0 || is_ahead)
+        });
+        self.good_at = if self.is_good { Some(at) } else { before.and_then(|before| before.good_at) };
+    }
+}
+
+/// The places of groups, each with its topic and its number of partitions; several are asked for at once.
+fn places(admin: &Admin, wanted: &[(String, String, i32)]) -> Vec<Result<Place>> {
+    let next = AtomicUsize::new(0);
+    let found: Mutex<Vec<(usize, Result<Place>)>> = Mutex::new(Vec::with_capacity(wanted.len()));
+    let ask = || loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        let Some((group, topic, partitions)) = wanted.get(index) else { return };
+        let place = place(admin, group, topic, *partitions);
+        found.lock().unwrap_or_else(PoisonError::into_inner).push((index, place));
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..wanted.len().min(AT_ONCE) {
+            scope.spawn(ask);
+        }
+        ask();
+    });
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, place)| place).collect()
+}
+
+/// Which uses of credentials were noted, and when.
+#[derive(Default)]
+struct Uses {
+    noted: HashMap<(ClientId, u32), Instant>,
+    /// The one credential that works, of clients whose consumers do not say theirs; none if there are several.
+    only: HashMap<ClientId, (Instant, Option<u32>)>,
+}
+
+impl Uses {
+    /// Notes what a client's consumers use. True if some use a credential that is not known.
+    async fn note(&mut self, app: &App, id: &ClientId, seen: &GroupsSeen) -> Result<bool> {
+        let mut generations = seen.generations.clone();
+        let mut has_strangers = false;
+        if seen.has_unnamed {
+            match self.only(app, id).await? {
+                Some(generation) => {
+                    generations.insert(generation);
+                }
+                None => has_strangers = true,
+            }
+        }
+        for generation in generations {
+            let key = (id.clone(), generation);
+            let last = self.noted.get(&key);
+            if last.is_some_and(|at| at.elapsed() < USE_NOTED) {
+                continue;
+            }
+            let is_first = last.is_none();
+            let is_known = app.store().credential_used(&Actor::reconciler(), id, generation, now()).await?;
+            self.noted.insert(key, Instant::now());
+            if is_known && is_first {
+                app.wake();
+            }
+        }
+        self.noted.retain(|_, at| at.elapsed() < USE_NOTED * 2);
+        Ok(has_strangers)
+    }
+
+    async fn only(&mut self, app: &App, id: &ClientId) -> Result<Option<u32>> {
+        if let Some((_, only)) = self.only.get(id).filter(|(at, _)| at.elapsed() < ROUND * 3) {
+            return Ok(*only);
+        }
+        let at = now();
+        let credentials = app.store().credentials(id).await?;
+        let mut live = credentials.iter().filter(|credential| credential.is_live(at));
+        let only = match (live.next(), live.next()) {
+            (Some(one), None) => Some(one.generation),
+            _ => None,
+        };
+        self.only.retain(|_, (at, _)| at.elapsed() < ROUND * 3);
+        self.only.insert(id.clone(), (Instant::now(), only));
+        Ok(only)
+    }
+}
+
+/// The same for one client, now.
+///
+/// # Errors
+/// Those of the requests; `NotFound` without its topic.
+pub(super) async fn look_at(app: &App, id: &ClientId, topic: &str, seen: &Seen) -> Result<GroupsSeen> {
+    const AGE: Duration = Duration::from_secs(1);
+    let groups = listing(app, AGE).await?.get(id).cloned().unwrap_or_default();
+    let target = Target { id: id.clone(), topic: topic.to_owned(), groups, before: seen.groups_of(id) };
+    let mut found = app.kafka(move |admin, _| look(admin, vec![target])).await?;
+    found.remove(id).ok_or_else(|| Error::not_found(format!("topic {topic} is not there")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(members: usize, next: &[(i32, i64)], end: i64) -> GroupsSeen {
+        let place = Place { group: "c8:a".into(), next: next.iter().copied().collect() };
+        let group = GroupSeen { place, members, behind: 0, asked: Instant::now() };
+        let extents = BTreeMap::from([(0, Extent { start: 0, end })]);
+        GroupsSeen { extents, groups: vec![group], ..GroupsSeen::default() }
+    }
+
+    #[test]
+    fn a_consumer_is_well_while_it_gets_ahead_or_has_read_all() {
+        let mut first = seen(1, &[(0, 5)], 10);
+        first.finish(None, 1);
+        assert!(!first.is_good && first.groups[0].behind == 5);
+        let mut second = seen(1, &[(0, 7)], 10);
+        second.finish(Some(&first), 2);
+        assert_eq!((second.is_good, second.good_at), (true, Some(2)));
+        let mut third = seen(1, &[(0, 7)], 10);
+        third.finish(Some(&second), 3);
+        assert_eq!((third.is_good, third.good_at), (false, Some(2)));
+        let mut all = seen(1, &[(0, 10)], 10);
+        all.finish(None, 4);
+        assert!(all.is_good);
+        for not in [seen(0, &[(0, 10)], 10), seen(1, &[], 0)] {
+            let mut not = not;
+            not.finish(None, 5);
+            assert!(!not.is_good);
+        }
+    }
+}

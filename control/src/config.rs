@@ -217,7 +217,13 @@ impl Config {
         }
         let at = |path: PathBuf| folder.join(path);
         Ok(Config {
-            database: file.database,
+            database: match file.database.strip_prefix("sqlite:") {
+                Some(path) if !path.is_empty() => {
+                    let path = at(PathBuf::from(path.strip_prefix("//").unwrap_or(path)));
+                    format!("sqlite:{}", path.display())
+                }
+                _ => file.database,
+            },
             kafka,
             listen: file.listen,
             tls: file.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),
@@ -288,6 +294,7 @@ mod tests {
         let config = Config::from_json(GOOD, Path::new("/etc/tel")).unwrap();
         assert_eq!((config.listen.as_str(), config.namespace.as_str()), ("127.0.0.1:8470", "logs."));
         assert_eq!(config.ca, Path::new("/etc/tel/ca"));
+        assert_eq!(config.database, "sqlite:/etc/tel/tel.db");
         assert_eq!(config.kafka["socket.timeout.ms"], "5000");
         assert_eq!(config.topic, TopicPolicy::default());
     }

@@ -1,13 +1,13 @@
 //! Copies of the database.
 
-use super::open::{sqlite_options, Target};
+use super::open::{sqlite_options, take, Target};
 use super::{Engine, Store};
 use crate::error::{Error, Result};
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What does it for PostgreSQL.
 const POSTGRES: &str =
@@ -63,4 +63,75 @@ async fn write(from: &AnyConnectOptions, to: &Path) -> Result<()> {
     std::fs::File::open(to)
         .and_then(|file| file.sync_all())
         .map_err(|e| Error::unavailable(format!("backup {shown}: {e}")))
+}
+
+/// Puts the copy `from` in the place of the database at `url`, which no process may have open. What was there is kept as
+/// `<database>.before`, which is returned; one from an earlier time goes. Ended at any moment, the old or the new one is there whole.
+///
+/// # Errors
+/// `Invalid` for PostgreSQL, saying what to use, and for a file that is no database of tel-control's; `Conflict` if a process has the
+/// database; `Unavailable`.
+pub async fn restore_file(url: &str, from: &Path) -> Result<Option<PathBuf>> {
+    sqlx::any::install_default_drivers();
+    let Target::Sqlite(path) = Target::parse(url)? else { return Err(Error::invalid(POSTGRES)) };
+    let failed = |what: &Path| {
+        let shown = what.display().to_string();
+        move |error: std::io::Error| Error::unavailable(format!("restore {shown}: {error}"))
+    };
+    check(from).await?;
+    let was_there = path.exists();
+    let (path, _lock) = take(&path)?;
+    let beside = |end: &str| {
+        let mut name = path.clone().into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let (new, before) = (beside(".restoring"), beside(".before"));
+    for old in [&new, &before] {
+        match fs::remove_file(old) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(old)(error)),
+            _ => {}
+        }
+    }
+    // Through SQLite: both may have changes in a log beside them.
+    write(&sqlite_options(from, "rw")?, &new).await?;
+    if was_there {
+        let options = sqlite_options(&path, "rw")?;
+        if let Err(error) = write(&options, &before).await {
+            // A file that SQLite cannot read is what one restores for: it is kept as it is.
+            crate::log::warning(format_args!("{}: {error}; kept as it is", path.display()));
+            fs::copy(&path, &before).map_err(failed(&before))?;
+        } else if let Ok(mut connection) = options.connect().await {
+            // All into the file: the log beside it must not be taken for the new one's.
+            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
+            let _ = connection.close().await;
+        }
+    }
+    for log in [beside("-wal"), beside("-shm")] {
+        let _ = fs::remove_file(log);
+    }
+    fs::rename(&new, &path).map_err(failed(&path))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+    Ok(was_there.then_some(before))
+}
+
+/// Whether it is a database of tel-control's, and whole.
+async fn check(from: &Path) -> Result<()> {
+    let shown = from.display();
+    if !from.exists() {
+        return Err(Error::not_found(format!("restore {shown}: is not there")));
+    }
+    let look = async {
+        let mut connection: AnyConnection = sqlite_options(from, "ro")?.connect().await?;
+        let found: String = sqlx::query_scalar("PRAGMA quick_check").fetch_one(&mut connection).await?;
+        sqlx::query("SELECT id, mark, revision FROM state").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok::<String, Error>(found)
+    };
+    match look.await {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(found) => Err(Error::invalid(format!("restore {shown}: damaged: {found}"))),
+        Err(error) => Err(Error::invalid(format!("restore {shown}: is no copy of tel-control's database ({error})"))),
+    }
 }

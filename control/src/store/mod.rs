@@ -35,7 +35,7 @@ mod topics;
 mod usage;
 
 pub use audit::{Actor, AuditRow};
-pub use backup::backup_file;
+pub use backup::{backup_file, restore_file};
 pub use clients::{Added, Client, ClientSettings, Counts, Desired, NewClient, Page, Position};
 pub use counts::StateCounts;
 pub use credentials::{Credential, CredentialState, MOST_LIVE};

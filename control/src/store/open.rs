@@ -93,7 +93,7 @@ impl Target<'_> {
 }
 
 /// Creates the file if need be, and takes it for this process: its path without links, and what holds the lock.
-fn take(path: &Path) -> Result<(PathBuf, File)> {
+pub(super) fn take(path: &Path) -> Result<(PathBuf, File)> {
     let failed = |e: std::io::Error| Error::unavailable(format!("database {}: {e}", path.display()));
     // Its -wal and -shm files get the same mode from SQLite. This descriptor is closed before SQLite has any: closing one
     // later would drop SQLite's own locks.

@@ -25,6 +25,12 @@ build: setup ## libtel.so, libtel.a and teld in target/release
 demo: build ## the main job on the embedded broker, with real access lines
 	target/release/teld demo
 
+.PHONY: stack
+stack: setup ## the whole system on this machine: Kafka, tel-control, an edge with traffic; Ctrl-C ends it
+	@scripts/setup test
+	$(CARGO) build --release --bin teld --package tel --bin tel-control --package tel-control
+	examples/stack/stack
+
 .PHONY: test
 test: ## every test; installs what is missing, starts the servers it needs
 	scripts/test

@@ -13,8 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KAFKA = ROOT / "tests" / "kafka" / "kafka"
-# Where the programs are.
-BIN = Path(os.environ.get("TEL_BIN", ROOT / "target" / "release"))
+# The programs; others can be named.
+CONTROL = Path(os.environ.get("TEL_CONTROL", ROOT / "target" / "release" / "tel-control"))
+TELD = Path(os.environ.get("TEL_TELD", ROOT / "target" / "release" / "teld"))
 # Longest path of a Unix socket.
 LONGEST_SOCKET = 107
 PATIENCE_S = 60
@@ -173,7 +174,7 @@ class Control:
         self.socket = folder / "control.sock"
         if len(str(self.socket)) > LONGEST_SOCKET:
             self.socket = Path("/tmp") / f"tel-stack-{os.getuid()}-{zlib.crc32(str(folder).encode()):x}.sock"
-        self.program = Program(folder, "tel-control", [BIN / "tel-control", "serve", "--config", self.config])
+        self.program = Program(folder, "tel-control", [CONTROL, "serve", "--config", self.config])
 
     def make(self):
         """Configuration, authority, database and the first operator's token, as far as they are not there."""
@@ -224,7 +225,7 @@ class Control:
 
     def run(self, *words, check=True):
         """Its command line. What it prints."""
-        command = [BIN / "tel-control", *map(str, words), "--config", self.config]
+        command = [CONTROL, *map(str, words), "--config", self.config]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if check and done.returncode != 0:
             raise Failed(f"tel-control {' '.join(map(str, words))}: {done.stderr.strip()}")
@@ -256,7 +257,7 @@ class Edge:
         return self
 
     def start(self):
-        self.program = Program(self.folder, "teld", [BIN / "teld", "run", "--config", self.config]).start()
+        self.program = Program(self.folder, "teld", [TELD, "run", "--config", self.config]).start()
         return self
 
     def clients(self):

@@ -35,8 +35,6 @@ enum Way {
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The revision of what is shown, as `If-Match` takes it.
-    pub etag: Option<String>,
     body: Bytes,
 }
 
@@ -107,27 +105,24 @@ impl Api {
     /// # Errors
     /// As [`Api::ask`].
     pub async fn get(&self, path: &str) -> Result<Value> {
-        self.ask("GET", path, None, None).await?.json()
+        self.ask("GET", path, None).await?.json()
     }
 
-    /// Asks for a path below `/api/v1`, with a JSON body and the revision that is expected, if there are such.
+    /// Asks for a path below `/api/v1`, with a JSON body if there is one.
     ///
     /// # Errors
     /// What the API says is wrong; `Unavailable` if it does not answer.
-    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>, revision: Option<&str>) -> Result<Answer> {
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
         let mut request =
             Request::builder().method(method).uri(format!("/api/v1{path}")).header(header::HOST, "localhost");
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        if let Some(revision) = revision {
-            request = request.header(header::IF_MATCH, revision);
-        }
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let request = request.body(body).map_err(|error| Error::invalid(format!("{path}: {error}")))?;
         let answer = match &self.way {
             Way::Socket(socket) => over(socket, request).await?,
-            Way::Here(app) => match http::router((**app).clone()).oneshot(request).await {
+            Way::Here(app) => match http::local_router((**app).clone()).oneshot(request).await {
                 Ok(response) => collect(response).await?,
                 Err(never) => match never {},
             },
@@ -152,10 +147,9 @@ async fn over(socket: &PathBuf, request: Request<Body>) -> Result<Answer> {
 
 async fn collect(response: Response<Body>) -> Result<Answer> {
     let (parts, body) = response.into_parts();
-    let etag = parts.headers.get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = http_body_util::Limited::new(body, LONGEST).collect().await;
     let body = body.map_err(|error| Error::unavailable(format!("the API's answer: {error}")))?.to_bytes();
-    Ok(Answer { status: parts.status, etag, body })
+    Ok(Answer { status: parts.status, body })
 }
 
 /// What a problem says of itself.
@@ -200,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_told_in_its_own_words() {
-        let answer = |status, body: &'static str| Answer { status, etag: None, body: Bytes::from(body) };
+        let answer = |status, body: &'static str| Answer { status, body: Bytes::from(body) };
         let error = problem(&answer(StatusCode::CONFLICT, r#"{"title": "x", "detail": "a_b is there"}"#));
         assert_eq!(error, Error::conflict("a_b is there"));
         assert_eq!(problem(&answer(StatusCode::BAD_GATEWAY, "<html>")).text, "502 Bad Gateway");

@@ -3,7 +3,9 @@
 use super::api::{part, Api};
 use super::table::{cell, time, visible, Table};
 use super::{note, print, Done, Failure};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
+use crate::names::ClientId;
+use crate::store::ClientSettings;
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
 use std::path::Path;
@@ -11,13 +13,16 @@ use std::path::Path;
 /// Settings as the command line names them.
 const SETTINGS: [&str; 4] = ["sample", "max_lines_per_second", "partitions", "retention_ms"];
 
+/// The API takes a megabyte at once.
+const IMPORTED_AT_ONCE: usize = 4000;
+
 /// Adds a client, or finds it there, or undoes its leaving.
 pub async fn add(api: &Api, id: &str, settings: &[String]) -> Done {
     let mut body = json!({ "id": id });
     if !settings.is_empty() {
-        body["settings"] = changed(Map::new(), settings)?;
+        body["settings"] = changes(settings)?;
     }
-    let answer = api.ask("POST", "/clients", Some(&body), None).await?;
+    let answer = api.ask("POST", "/clients", Some(&body)).await?;
     let new = answer.status == axum::http::StatusCode::CREATED;
     api.show(&answer.json()?, |client| {
         let what = if new { "added" } else { "is there" };
@@ -104,13 +109,8 @@ pub async fn show(api: &Api, id: &str) -> Done {
 
 /// Gives a client other settings.
 pub async fn set(api: &Api, id: &str, settings: &[String]) -> Done {
-    let path = format!("/clients/{}", part(id));
-    let found = api.ask("GET", &path, None, None).await?;
-    let client = found.json()?;
-    let before = client["settings"].as_object().cloned().unwrap_or_default();
-    let settings = changed(before, settings)?;
-    let revision = found.etag.clone().unwrap_or_else(|| format!("\"{}\"", client["revision"]));
-    let answer = api.ask("PATCH", &path, Some(&json!({ "settings": settings })), Some(&revision)).await?;
+    let body = json!({ "settings": changes(settings)? });
+    let answer = api.ask("PATCH", &format!("/clients/{}", part(id)), Some(&body)).await?;
     api.show(&answer.json()?, |client| format!("{id}: {}\n", visible(&self::settings(client))))?;
     api.note_recorded();
     Ok(())
@@ -118,7 +118,7 @@ pub async fn set(api: &Api, id: &str, settings: &[String]) -> Done {
 
 /// Ends a client's service.
 pub async fn remove(api: &Api, id: &str) -> Done {
-    let answer = api.ask("DELETE", &format!("/clients/{}", part(id)), None, None).await?;
+    let answer = api.ask("DELETE", &format!("/clients/{}", part(id)), None).await?;
     api.show(&answer.json()?, |client| {
         let until = client.get("leaving").map_or_else(|| "-".to_owned(), |leaving| time(leaving, "delete_after"));
         format!("{id}: leaving; its topic is deleted after {until}, until then tel-control client add {id} undoes it\n")
@@ -141,24 +141,28 @@ struct Entry {
 
 /// Adds the clients of a client list, or of lines with an id each. One that cannot be added holds up no other.
 pub async fn import(api: &Api, file: &Path) -> Done {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Error::unavailable(format!("{}: {error}", file.display())))?;
-    let entries = entries(&text).map_err(|error| Error { text: format!("{}: {error}", file.display()), ..error })?;
-    let (mut added, mut there, mut refused) = (0, 0, Vec::new());
-    for entry in &entries {
-        match import_one(api, entry).await {
-            Ok(true) => added += 1,
-            Ok(false) => there += 1,
-            // Not the entry's fault, so the next would not fare better.
-            Err(error) if error.kind == Kind::Unavailable => return Err(error.into()),
-            Err(error) => refused.push((&entry.id, error.text)),
+    let named = |error: Error| Error { text: format!("{}: {error}", file.display()), ..error };
+    let text = std::fs::read_to_string(file).map_err(|error| named(Error::unavailable(error)))?;
+    let mut good = Vec::new();
+    let mut refused = Vec::new();
+    for entry in entries(&text).map_err(named)? {
+        match client(api.config().namespace.as_str(), &entry) {
+            Ok(client) => good.push(client),
+            Err(error) => refused.push(json!({ "id": entry.id, "why": error.text })),
         }
     }
-    for (id, why) in &refused {
-        note(format_args!("{}: {why}", visible(id)));
+    let (mut added, mut there) = (0, 0);
+    for some in good.chunks(IMPORTED_AT_ONCE) {
+        let answer = api.ask("POST", "/import", Some(&json!({ "clients": some }))).await?.json()?;
+        let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+        added += number("new") + number("back");
+        there += number("same");
+        refused.extend(answer["different"].as_array().into_iter().flatten().cloned());
     }
-    let refusals: Vec<Value> = refused.iter().map(|(id, why)| json!({ "id": id, "detail": why })).collect();
-    let answer = json!({ "added": added, "there": there, "refused": refusals });
+    for client in &refused {
+        note(format_args!("{}: {}", cell(client, "id"), cell(client, "why")));
+    }
+    let answer = json!({ "added": added, "there": there, "refused": refused });
     api.show(&answer, |_| format!("{added} added, {there} were there, {} refused\n", refused.len()))?;
     api.note_recorded();
     if refused.is_empty() {
@@ -168,27 +172,22 @@ pub async fn import(api: &Api, file: &Path) -> Done {
     }
 }
 
-/// Adds one; whether it was not there.
-async fn import_one(api: &Api, entry: &Entry) -> Result<bool> {
-    let ours = format!("{}{}", api.config().namespace.as_str(), entry.id);
+/// What the API is told of an entry.
+fn client(namespace: &str, entry: &Entry) -> Result<Value> {
+    let id = ClientId::new(&entry.id)?;
+    let ours = format!("{namespace}{id}");
     if let Some(topic) = entry.topic.as_ref().filter(|topic| **topic != ours) {
         return Err(Error::conflict(format!(
-            "its topic is {topic}; here it would be {ours}: leave `topic` out to take that"
+            "its topic there is {topic}, here it would be {ours}: leave `topic` out to take that"
         )));
     }
-    let mut settings = Map::new();
-    if let Some(sample) = entry.sample {
-        settings.insert("sample".into(), json!(sample));
-    }
-    if let Some(most) = entry.max_lines_per_second {
-        settings.insert("max_lines_per_second".into(), json!(most));
-    }
-    let mut body = json!({ "id": entry.id });
-    if !settings.is_empty() {
-        body["settings"] = Value::Object(settings);
-    }
-    let answer = api.ask("POST", "/clients", Some(&body), None).await?;
-    Ok(answer.status == axum::http::StatusCode::CREATED)
+    let settings = ClientSettings {
+        sample: entry.sample,
+        max_lines_per_second: entry.max_lines_per_second,
+        ..ClientSettings::default()
+    };
+    settings.check()?;
+    Ok(json!({ "id": entry.id, "settings": settings }))
 }
 
 fn entries(text: &str) -> Result<Vec<Entry>> {
@@ -204,26 +203,24 @@ fn entries(text: &str) -> Result<Vec<Entry>> {
     Ok(lines.map(entry).collect())
 }
 
-/// Settings with the changes of `key=value` words.
-fn changed(mut settings: Map<String, Value>, words: &[String]) -> Result<Value> {
+/// The settings of `key=value` words; null, the default, for `key=`.
+fn changes(words: &[String]) -> Result<Value> {
+    let mut settings = Map::new();
     for word in words {
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
-        if !SETTINGS.contains(&name) || !word.contains('=') {
-            return Err(Error::invalid(format!(
-                "{}: not KEY=VALUE with KEY one of {}",
-                visible(word),
-                SETTINGS.join(", ")
-            )));
+        let named = |why: &str| Error::invalid(format!("{}: {why}", visible(word)));
+        let (name, value) = word.split_once('=').ok_or_else(|| named("not KEY=VALUE"))?;
+        if !SETTINGS.contains(&name) {
+            return Err(named(&format!("KEY must be one of {}", SETTINGS.join(", "))));
         }
-        if value.is_empty() {
-            settings.remove(name);
-            continue;
-        }
-        let number: Value = serde_json::from_str(value).unwrap_or(Value::Null);
-        if !number.is_number() {
-            return Err(Error::invalid(format!("{}: the value must be a number", visible(word))));
-        }
-        settings.insert(name.to_owned(), number);
+        let value = if value.is_empty() {
+            Some(Value::Null)
+        } else {
+            serde_json::from_str(value).ok().filter(Value::is_number)
+        };
+        let Some(value) = value else {
+            return Err(named("the value must be a number"));
+        };
+        settings.insert(name.to_owned(), value);
     }
     Ok(Value::Object(settings))
 }
@@ -255,13 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_with_another_topic_is_not_taken() {
+        let list = r#"{"clients": [{"id": "c8", "sample": 2}, {"id": "a b"}, {"id": "c8", "topic": "c8"}, {"id": "c8", "topic": "logs.c8"}]}"#;
+        let answers: Vec<Result<Value>> = entries(list).unwrap().iter().map(|entry| client("logs.", entry)).collect();
+        for (answer, why) in answers.iter().zip(["sample must be", "client id \"a b\"", "its topic there is c8"]) {
+            assert!(answer.as_ref().unwrap_err().text.starts_with(why), "{answer:?}");
+        }
+        assert_eq!(answers[3], Ok(json!({ "id": "c8", "settings": {} })));
+    }
+
+    #[test]
     fn settings_are_changed_by_name() {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let before = Map::from_iter([("sample".to_owned(), json!(0.5)), ("partitions".to_owned(), json!(3))]);
-        let after = changed(before, &words(&["sample=", "retention_ms=60000"])).unwrap();
-        assert_eq!(after, json!({ "partitions": 3, "retention_ms": 60000 }));
+        let settings = changes(&words(&["sample=", "retention_ms=60000"]));
+        assert_eq!(settings, Ok(json!({ "sample": null, "retention_ms": 60000 })));
         for bad in ["colour=1", "sample", "sample=x", "sample=[1]"] {
-            assert!(changed(Map::new(), &words(&[bad])).unwrap_err().text.starts_with(bad), "{bad}");
+            let error = changes(&words(&[bad])).unwrap_err();
+            assert!(error.text.starts_with(bad), "{error}");
         }
     }
 }

@@ -16,15 +16,14 @@ pub async fn add(api: &Api, id: &str, csr: Option<&Path>, out: Option<&Path>) ->
             files::must_be_new(&folder.join(name))?;
         }
     }
-    let brokers_ca = brokers_ca(api)?;
     let path = format!("/clients/{}/credentials", part(id));
-    let answer = api.ask("POST", &path, body.as_ref(), None).await?.json()?;
+    let answer = api.ask("POST", &path, body.as_ref()).await?.json()?;
     api.note_recorded();
     let Some(folder) = out else {
         return api
             .show(&answer, |issued| cell(issued, "certificate_pem") + issued["key_pem"].as_str().unwrap_or_default());
     };
-    write(folder, "client", &answer, brokers_ca.as_bytes())?;
+    write(folder, "client", &answer)?;
     let generation = cell(&answer, "generation");
     print(format!(
         "{id}:{generation}: certificate, {}and the brokers' CA are in {}\n",
@@ -56,7 +55,7 @@ pub async fn list(api: &Api, id: &str) -> Done {
 /// Ends a credential.
 pub async fn revoke(api: &Api, id: &str, generation: &str) -> Done {
     let path = format!("/clients/{}/credentials/{}", part(id), part(generation));
-    let answer = api.ask("DELETE", &path, None, None).await?.json()?;
+    let answer = api.ask("DELETE", &path, None).await?.json()?;
     api.show(&answer, |_| {
         format!("{id}:{generation}: revoked; its next request is refused once Kafka has heard of it\n")
     })?;
@@ -67,7 +66,7 @@ pub async fn revoke(api: &Api, id: &str, generation: &str) -> Done {
 /// Writes the zip, with a new credential in it.
 pub async fn bundle(api: &Api, id: &str, out: &Path) -> Done {
     files::must_be_new(out)?;
-    let answer = api.ask("POST", &format!("/clients/{}/bundle.zip", part(id)), None, None).await?;
+    let answer = api.ask("POST", &format!("/clients/{}/bundle.zip", part(id)), None).await?;
     files::write_new(out, 0o600, answer.bytes())?;
     api.note_recorded();
     if api.is_json() {
@@ -82,22 +81,15 @@ pub(super) fn request(csr: &Path) -> Result<Value> {
     Ok(json!({ "csr": text.map_err(|error| Error::unavailable(format!("{}: {error}", csr.display())))? }))
 }
 
-/// Who signed the brokers' certificates: what the holder of a certificate trusts.
-pub(super) fn brokers_ca(api: &Api) -> Result<String> {
-    let path = &api.config().brokers_ca;
-    std::fs::read_to_string(path)
-        .map_err(|error| Error::unavailable(format!("brokers_ca: {}: {error}", path.display())))
-}
-
-/// Writes `<name>.pem`, `<name>.key` if there is one, and `ca.pem`.
-pub(super) fn write(folder: &Path, name: &str, issued: &Value, ca: &[u8]) -> Result<()> {
-    let Some(certificate) = issued["certificate_pem"].as_str() else {
-        return Err(Error::unavailable("the API's answer has no certificate"));
-    };
+/// Writes `<name>.pem`, `<name>.key` if there is one, and the brokers' authority as `ca.pem`.
+pub(super) fn write(folder: &Path, name: &str, issued: &Value) -> Result<()> {
+    let text =
+        |name: &str| issued[name].as_str().ok_or_else(|| Error::unavailable(format!("the API's answer has no {name}")));
+    let (certificate, ca) = (text("certificate_pem")?, text("brokers_ca_pem")?);
     // The key first: it is nowhere else.
     if let Some(key) = issued["key_pem"].as_str() {
         files::write_new(&folder.join(format!("{name}.key")), 0o600, key.as_bytes())?;
     }
     files::write_new(&folder.join(format!("{name}.pem")), 0o644, certificate.as_bytes())?;
-    files::write_new(&folder.join("ca.pem"), 0o644, ca)
+    files::write_new(&folder.join("ca.pem"), 0o644, ca.as_bytes())
 }

@@ -1,7 +1,7 @@
 //! `edge …`.
 
 use super::api::{part, Api};
-use super::credentials::{brokers_ca, request, write};
+use super::credentials::{request, write};
 use super::table::{cell, time, Table};
 use super::{files, print, Done};
 use crate::names::{ACKS_TOPIC, LIST_TOPIC};
@@ -26,7 +26,6 @@ pub struct Files<'a> {
 pub async fn add(api: &Api, name: &str, csr: Option<&Path>, to: &Files<'_>) -> Done {
     let mut body = csr.map(request).transpose()?.unwrap_or_else(|| json!({}));
     body["name"] = json!(name);
-    let ca = brokers_ca(api)?;
     files::make_folder(to.out)?;
     let config = to.out.join("teld.json");
     for name in ["edge.pem", "edge.key", "ca.pem", "teld.json"] {
@@ -35,10 +34,10 @@ pub async fn add(api: &Api, name: &str, csr: Option<&Path>, to: &Files<'_>) -> D
             files::must_be_new(&to.out.join(name))?;
         }
     }
-    let answer = api.ask("POST", "/edges", Some(&body), None).await?.json()?;
+    let answer = api.ask("POST", "/edges", Some(&body)).await?.json()?;
     api.note_recorded();
-    write(to.out, "edge", &answer, ca.as_bytes())?;
-    let bootstrap = to.bootstrap.unwrap_or(&api.config().public_bootstrap);
+    write(to.out, "edge", &answer)?;
+    let bootstrap = to.bootstrap.or(answer["bootstrap"].as_str()).unwrap_or(&api.config().public_bootstrap);
     let family = api.config().kafka.get("broker.address.family");
     files::write_new(&config, 0o644, teld(name, to.at, bootstrap, family).as_bytes())?;
     if api.is_json() {
@@ -98,7 +97,7 @@ pub async fn list(api: &Api) -> Done {
 
 /// Counts an edge no more and takes its rights.
 pub async fn retire(api: &Api, name: &str) -> Done {
-    let answer: Value = api.ask("DELETE", &format!("/edges/{}", part(name)), None, None).await?.json()?;
+    let answer: Value = api.ask("DELETE", &format!("/edges/{}", part(name)), None).await?.json()?;
     api.show(&answer, |_| format!("{name}: retired; it is counted no more, and its rights go\n"))?;
     api.note_recorded();
     Ok(())

@@ -15,7 +15,7 @@ pub async fn token_add(api: &Api, label: &str, client: Option<&str>, days: Optio
     if let Some(days) = days {
         body["expires_in_days"] = json!(days);
     }
-    let answer = api.ask("POST", "/tokens", Some(&body), None).await?.json()?;
+    let answer = api.ask("POST", "/tokens", Some(&body)).await?.json()?;
     api.show(&answer, |token| format!("{}\n", token_text(token)))
 }
 
@@ -46,7 +46,7 @@ pub async fn token_list(api: &Api) -> Done {
 
 /// Takes a token no more.
 pub async fn token_revoke(api: &Api, id: &str) -> Done {
-    let answer = api.ask("DELETE", &format!("/tokens/{}", part(id)), None, None).await?.json()?;
+    let answer = api.ask("DELETE", &format!("/tokens/{}", part(id)), None).await?.json()?;
     api.show(&answer, |_| format!("{id}: revoked\n"))
 }
 
@@ -114,7 +114,7 @@ fn fields(answer: &Value) -> String {
 
 /// An operator's word on the list or the database.
 pub async fn accept(api: &Api, what: &str) -> Done {
-    let answer = api.ask("POST", &format!("/{what}/accept"), None, None).await?.json()?;
+    let answer = api.ask("POST", &format!("/{what}/accept"), None).await?.json()?;
     api.show(&answer, |_| match what {
         "list" => "accepted: edges that kept their list from before take this one\n".to_owned(),
         _ => "accepted: Kafka is brought to this database\n".to_owned(),

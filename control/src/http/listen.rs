@@ -94,7 +94,7 @@ impl Server {
                     Err(error) => pause("control_socket", &error).await,
                 },
                 _ = connections.join_next() => {}
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = async { let _ = stop.wait_for(|stop| *stop).await; } => break,
             }
         }
         drop((self.network, self.local));

@@ -32,6 +32,8 @@ pub(super) struct Snapshot {
 pub(super) enum About {
     /// It is done.
     Todo,
+    /// It is done, and is about a quota: that step, or the end of rights.
+    Quota,
     /// Somebody else has decided otherwise: it stays.
     Conflict,
     /// A right that would not have been given: it stays.
@@ -188,7 +190,7 @@ fn of_rights(app: &App, snapshot: &Snapshot, client: &Client, access: &ClientAcc
             Some(bytes) => format!("let {} consume {bytes} bytes a second from each broker", change.principal),
             None => format!("lift the quota of {}", change.principal),
         };
-        todo(&client.id, quota, text)
+        Difference { id: client.id.clone(), step: quota, about: About::Quota, text }
     }));
 }
 

@@ -77,7 +77,7 @@ pub async fn plan(app: &App) -> Result<Plan> {
                 (About::Strange, _) => &mut plan.strange,
                 (About::Todo, Step::Topic | Step::TopicDeleted) => &mut plan.topics,
                 (About::Todo, Step::List | Step::Unlisted | Step::Edges) => &mut plan.list,
-                (About::Todo, Step::Quota) => &mut plan.quotas,
+                (About::Quota, _) => &mut plan.quotas,
                 (About::Todo, _) => &mut plan.acls,
             };
             into.push(difference.text);

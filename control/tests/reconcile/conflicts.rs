@@ -49,7 +49,8 @@ async fn conflicts_are_told_and_stay() {
     let plan = reconcile::plan(app).await.unwrap();
     assert!(plan.is_empty(), "{plan:#?}");
     assert_eq!((plan.conflicts.len(), plan.strange.len()), (3, 2), "{plan:#?}");
-    let value = admin.describe_configs(&[of.clone()], &["retention.ms"]).unwrap().remove(0).unwrap().remove(0);
+    let value =
+        admin.describe_configs(std::slice::from_ref(&of), &["retention.ms"]).unwrap().remove(0).unwrap().remove(0);
     assert_eq!(value.value.as_deref(), Some("123456"));
     assert_eq!(place.topic("logs.anew").unwrap().id, new_id);
     assert_eq!((place.rights("User:CN=given:1").len(), place.rights("User:CN=given:7").len()), (3, 1));
@@ -105,6 +106,7 @@ async fn the_plan_says_what_then_happens() {
     assert_eq!(plan.topics[1], "create topic logs.p2 with 1 partitions");
     assert_eq!(plan.list, ["take p1 off the list"]);
     assert_eq!(plan.acls, ["delete ACL User:CN=p1:1: Allow Read on Group Prefixed p1:"]);
+    assert_eq!(plan.quotas, ["lift the quota of User:CN=p1:1"]);
     let system = crate::system::System::start(app);
     until("p1 is gone", || async { place.topic("logs.p1").is_none() }).await;
     until("p2 is back", || async { place.topic("logs.p2").is_some() }).await;

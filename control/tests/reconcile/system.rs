@@ -10,7 +10,6 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tel_control::app::{now, App};
 use tel_control::config::Config;
@@ -20,14 +19,14 @@ use tel_control::kafka::Connection;
 use tel_control::onboarding::{clients, ClientView};
 use tel_control::reconcile;
 use tel_control::store::{Ack, Position, Step, StepState};
-use tokio::sync::watch;
+use tokio::sync::{watch, Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
 /// Nothing here takes so long on a healthy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// There is one client list on a broker.
-static ALONE: Mutex<()> = Mutex::new(());
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A broker for one test, and the test's own folder.
 pub struct Place {
@@ -41,7 +40,7 @@ pub struct Place {
 impl Place {
     /// On the broker that all share, without control topics and without the topics of other tests.
     pub async fn on_shared() -> Place {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = ALONE.lock().await;
         let broker = shared();
         delete_topics(broker, &["tel.clients", "tel.acks"]).await;
         Place::new(None, Some(alone))
@@ -197,11 +196,11 @@ impl System {
         clients::view(&self.app, &id(client)).await.expect("a client")
     }
 
-    /// A step's state and detail.
+    /// A step's state and detail; pending if the client does not have it.
     pub async fn step(&self, client: &str, step: Step) -> (StepState, String) {
         let steps = self.app.store().steps(&id(client)).await.expect("steps");
-        let row = steps.into_iter().find(|row| row.step == step).expect("the step");
-        (row.state, row.detail)
+        let row = steps.into_iter().find(|row| row.step == step);
+        row.map_or((StepState::Pending, "it has no such step".to_owned()), |row| (row.state, row.detail))
     }
 
     /// Waits until a step is in this state; its detail.

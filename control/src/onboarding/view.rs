@@ -3,7 +3,7 @@
 use super::EDGE_HEARD_WITHIN;
 use crate::names::EdgeName;
 use crate::store::{
-    Client, ClientSettings, ClientState, Credential, CredentialState, Desired, Edge, EdgesHeard, Millis, StepRow,
+    Client, ClientSettings, ClientState, Credential, CredentialState, Desired, Edge, EdgesHeard, Millis, Step, StepRow,
     StepState,
 };
 use serde::Serialize;
@@ -131,10 +131,19 @@ impl ClientView {
             Some(position) if client.desired == Desired::Wanted => heard.current(position, &client.id),
             _ => (0, heard.edges().len()),
         };
+        let mut state = ClientState::of(client.desired, steps);
+        let mut steps: Vec<StepView> = steps.iter().map(StepView::new).collect();
+        if state == ClientState::Active && current < known {
+            // It was on every edge; one that has been heard of since does not have it yet.
+            state = ClientState::Pending;
+            for step in steps.iter_mut().filter(|step| step.name == Step::Edges.as_str()) {
+                (step.state, step.detail) = (StepState::Pending.as_str(), format!("{current} of {known} edges"));
+            }
+        }
         ClientView {
             id: client.id.to_string(),
-            state: ClientState::of(client.desired, steps).as_str(),
-            steps: steps.iter().map(StepView::new).collect(),
+            state: state.as_str(),
+            steps,
             topic: client.topic.clone(),
             edges: EdgesView { current, known },
             settings: client.settings.clone(),

@@ -7,14 +7,16 @@ use super::{list, marker, Trouble, Work};
 use crate::app::now;
 use crate::names::ClientId;
 use crate::onboarding::date_text;
-use crate::store::{Actor, Client, Millis, Restart, Step, StepState};
+use crate::store::{Actor, Client, Millis, Restart, StepState};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Clients that are compared in one go.
 const PAGE: usize = 1000;
 /// A step done so shortly before the look at Kafka may not be seen there yet.
 const FRESH: Millis = 2000;
+/// Then it is looked at again.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A pass under way.
 pub(super) struct Pass {
@@ -23,6 +25,8 @@ pub(super) struct Pass {
     started: Instant,
     clients: usize,
     differing: usize,
+    /// Something differs that was done only just now.
+    is_fresh: bool,
 }
 
 /// Begins a pass if it is time, or does the next page; whether there is more of it.
@@ -50,11 +54,11 @@ pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
         }
         leader.edge_rights.clear();
         leader.strange.clear();
-        leader.pass = Some(Pass { snapshot, after: None, started, clients: 0, differing: 0 });
+        leader.pass = Some(Pass { snapshot, after: None, started, clients: 0, differing: 0, is_fresh: false });
         return Ok(true);
     };
     let page = app.store().clients(None, pass.after.as_ref(), PAGE).await?;
-    let differing = compared(leader, &pass.snapshot, &page.clients).await?;
+    let differing = compared(leader, &mut pass, &page.clients).await?;
     pass.clients += page.clients.len();
     pass.differing += differing;
     pass.after = page.next;
@@ -73,17 +77,18 @@ pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
         clients: pass.clients,
         differing: pass.differing,
     });
-    leader.next_pass = Instant::now() + app.config().full_pass;
+    let every = app.config().full_pass;
+    leader.next_pass = Instant::now() + if pass.is_fresh { every.min(SOON) } else { every };
     app.announce();
     Ok(true)
 }
 
 /// Has done again what differs of these clients; of how many clients that is.
-async fn compared(leader: &mut Leader, snapshot: &Snapshot, clients: &[Client]) -> Work<usize> {
+async fn compared(leader: &mut Leader, pass: &mut Pass, clients: &[Client]) -> Work<usize> {
     let app = leader.app.clone();
     let ids: Vec<ClientId> = clients.iter().map(|client| client.id.clone()).collect();
     let steps = app.store().steps_of(&ids).await?;
-    let differences = compare::page(&app, snapshot, clients).await.map_err(Trouble::Kafka);
+    let differences = compare::page(&app, &pass.snapshot, clients).await.map_err(Trouble::Kafka);
     let differences = match leader.of_kafka(differences).await? {
         Ok(differences) => differences,
         Err(error) => {
@@ -98,11 +103,10 @@ async fn compared(leader: &mut Leader, snapshot: &Snapshot, clients: &[Client]) 
         }
         let rows = steps.get(&difference.id).map(Vec::as_slice).unwrap_or_default();
         // What is not done is under way; what has just been done may not be seen yet.
-        let settled = |step: Step| {
-            rows.iter()
-                .any(|row| row.step == step && row.state == StepState::Done && row.changed_at < snapshot.at - FRESH)
-        };
-        if !settled(difference.step) {
+        let done = rows.iter().find(|row| row.step == difference.step && row.state == StepState::Done);
+        let Some(done) = done else { continue };
+        if done.changed_at >= pass.snapshot.at - FRESH {
+            pass.is_fresh = true;
             continue;
         }
         let restart = restarts.entry(difference.id.clone()).or_insert_with(|| Restart {

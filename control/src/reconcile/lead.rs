@@ -22,8 +22,8 @@ use tokio::sync::watch;
 
 /// How often it is asked whether this process still leads.
 const LEAD_ASKED: Duration = Duration::from_secs(3);
-/// Something is looked at that often, whether woken or not.
-const TICK: Duration = Duration::from_secs(2);
+/// Something is looked at that often, whether woken or not: another process, which stands by, may have been asked for something.
+const TICK: Duration = Duration::from_secs(1);
 /// Kafka that is there says so within.
 const ANSWER: Duration = Duration::from_secs(5);
 /// Between two attempts while Kafka is away: at first, and at most.

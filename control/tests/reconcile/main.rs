@@ -3,6 +3,9 @@
 #[path = "../kafka/broker.rs"]
 mod broker;
 mod conflicts;
+#[allow(dead_code)]
+#[path = "../store/database.rs"]
+mod database;
 mod killed;
 mod lifecycle;
 mod recovery;

@@ -1,8 +1,10 @@
 //! Kafka is down, the database is locked: it is said, and it goes on when that is over.
 
-use crate::system::{until, Place};
+use crate::database::Database;
+use crate::system::{until, Place, System};
 use crate::{id, operator};
 use sqlx::{Connection, Executor};
+use std::collections::BTreeSet;
 use std::time::Instant;
 use tel_control::onboarding::{clients, credentials};
 use tel_control::reconcile::{self, Role};
@@ -64,4 +66,30 @@ async fn the_database_is_locked_for_a_while() {
     let status = reconcile::status(&system.app);
     assert_eq!((status.role, place.listed().len()), (Role::Leading, 3), "{status:?}");
     system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_processes_one_leads_and_the_other_takes_over() {
+    let database = Database::postgres();
+    let place = Place::on_shared().await;
+    place.configure("unused.db", &serde_json::json!({ "database": database.url() }).to_string());
+    let (first, second) = (place.start().await, place.start().await);
+    let role = |system: &System| reconcile::status(&system.app).role;
+    let roles = || BTreeSet::from([format!("{:?}", role(&first)), format!("{:?}", role(&second))]);
+    until("one leads", || async { roles() == BTreeSet::from(["Leading".into(), "Standby".into()]) }).await;
+    let (leader, other) = if role(&first) == Role::Leading { (first, second) } else { (second, first) };
+
+    // Whichever is asked.
+    let begun = Instant::now();
+    clients::subscribe(&other.app, &operator(), &id("asked"), None).await.unwrap();
+    other.await_listed("asked").await;
+    println!("asked of the one that stands by: listed after {:?}", begun.elapsed());
+    let begun = Instant::now();
+    leader.stop().await;
+    clients::subscribe(&other.app, &operator(), &id("later"), None).await.unwrap();
+    other.await_listed("later").await;
+    println!("the other one leads, and has listed a client after {:?}", begun.elapsed());
+    assert_eq!(role(&other), Role::Leading);
+    assert_eq!(place.listed(), ["asked", "later"]);
+    other.stop().await;
 }

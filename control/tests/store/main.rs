@@ -1,6 +1,7 @@
 //! The database, on SQLite and on a real PostgreSQL: every test runs on both unless it says which.
 
 mod accounts;
+mod batches;
 mod database;
 mod engines;
 mod killed;

@@ -94,7 +94,7 @@ impl Server {
                     Err(error) => pause("control_socket", &error).await,
                 },
                 _ = connections.join_next() => {}
-                () = async { let _ = stop.wait_for(|stop| *stop).await; } => break,
+                () = stopped(&mut stop) => break,
             }
         }
         drop((self.network, self.local));
@@ -106,6 +106,10 @@ impl Server {
         }
         Ok(())
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Peer, Option<OwnedSemaphorePermit>) {

@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 /// The content type of every problem.
 pub const CONTENT: &str = "application/problem+json";
 
+/// Characters of a detail.
+const LONGEST_DETAIL: usize = 1000;
+
 /// A problem, which is an answer as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -139,11 +142,16 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let mut detail = self.detail;
+        if detail.chars().count() > LONGEST_DETAIL {
+            // What it repeats of the request may be long.
+            detail = detail.chars().take(LONGEST_DETAIL).chain(['…']).collect();
+        }
         let body = ProblemBody {
             kind: self.kind.map_or("about:blank", Which::urn),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
-            detail: self.detail,
+            detail,
         };
         // Text and a number always are JSON.
         let body = serde_json::to_vec(&body).unwrap_or_default();
@@ -187,7 +195,12 @@ impl From<JsonRejection> for Problem {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the body must be JSON, and the header Content-Type must say application/json",
             ),
-            other => Problem::new(other.status(), other.body_text()),
+            other => {
+                // Behind the colon is the place and what is wrong there.
+                let text = other.body_text();
+                let detail = text.strip_prefix("Failed to deserialize the JSON body into the target type: ");
+                Problem::new(other.status(), detail.unwrap_or(&text))
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::limit;
 use crate::app::{now, App};
 use crate::http::auth::{Caller, Operator};
-use crate::http::extract::{About, Json, OptionalJson, Patch, Query};
+use crate::http::extract::{About, Json, Object, OptionalJson, Patch, Query};
 use crate::http::problem::Problem;
 use crate::names::ClientId;
 use crate::onboarding::clients::{self as onboarding, ClientsPage};
@@ -43,8 +43,8 @@ pub struct AddClient {
     #[schema(pattern = "^(?!-$|\\.{1,2}$|__)[A-Za-z0-9._-]{1,48}$", min_length = 1, max_length = 48, nullable = false)]
     id: Option<String>,
     /// What it is given, for an operator to say; without it, what it has or the defaults.
-    #[schema(nullable = false)]
-    settings: Option<ClientSettings>,
+    #[schema(value_type = Option<ClientSettings>, nullable = false)]
+    settings: Option<Object<ClientSettings>>,
 }
 
 /// Many clients to be added.
@@ -52,8 +52,8 @@ pub struct AddClient {
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// Each once.
-    #[schema(max_items = 10000)]
-    clients: Vec<ImportClient>,
+    #[schema(value_type = Vec<ImportClient>, max_items = 10000)]
+    clients: Vec<Object<ImportClient>>,
 }
 
 /// One of them.
@@ -65,7 +65,8 @@ pub struct ImportClient {
     id: String,
     /// What it is given.
     #[serde(default)]
-    settings: ClientSettings,
+    #[schema(value_type = ClientSettings)]
+    settings: Object<ClientSettings>,
 }
 
 /// What came of an import.
@@ -95,7 +96,8 @@ pub struct ImportedOtherwise {
 #[serde(deny_unknown_fields)]
 pub struct ChangeClient {
     /// The settings to change.
-    settings: ChangeSettings,
+    #[schema(value_type = ChangeSettings)]
+    settings: Object<ChangeSettings>,
 }
 
 /// Settings to change: what is not named stays, null is the default.
@@ -204,13 +206,14 @@ pub async fn add(
             id
         }
     };
-    if asked.settings.is_some() && caller.client().is_some() {
+    let settings = asked.settings.map(|Object(settings)| settings);
+    if settings.is_some() && caller.client().is_some() {
         return Err(Problem::forbidden("settings: for an operator to say"));
     }
-    if let Some(settings) = &asked.settings {
+    if let Some(settings) = &settings {
         check(settings)?;
     }
-    let status = match onboarding::subscribe(&app, caller.actor(), &id, asked.settings).await? {
+    let status = match onboarding::subscribe(&app, caller.actor(), &id, settings).await? {
         Added::New => StatusCode::CREATED,
         Added::Same | Added::Back => StatusCode::OK,
         Added::Different(_) if caller.client().is_some() => {
@@ -235,11 +238,11 @@ pub async fn import(
         return Err(Problem::unprocessable(format!("clients: more than {LONGEST_IMPORT} at once")));
     }
     let mut clients = Vec::with_capacity(asked.clients.len());
-    for (place, client) in asked.clients.into_iter().enumerate() {
+    for (place, Object(client)) in asked.clients.into_iter().enumerate() {
         let at = |problem: String| Problem::unprocessable(format!("clients[{place}]: {problem}"));
         let id = ClientId::new(&client.id).map_err(|error| at(error.text))?;
-        check(&client.settings).map_err(|problem| at(problem.detail))?;
-        clients.push((id, client.settings));
+        check(&client.settings.0).map_err(|problem| at(problem.detail))?;
+        clients.push((id, client.settings.0));
     }
     let ids: Vec<ClientId> = clients.iter().map(|(id, _)| id.clone()).collect();
     let mut imported = Imported { new: 0, same: 0, back: 0, different: Vec::new() };
@@ -360,7 +363,7 @@ pub async fn change(
             let detail = format!("client {id} has changed since it was read; read it again");
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail));
         }
-        let settings = asked.settings.over(&before.settings);
+        let settings = asked.settings.0.over(&before.settings);
         check(&settings)?;
         let changed = onboarding::change_settings(&app, caller.actor(), &id, &settings, Some(before.revision)).await;
         match changed {

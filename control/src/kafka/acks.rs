@@ -128,6 +128,8 @@ pub fn ensure_topic(admin: &Admin, replication: i32) -> Result<()> {
 /// A reader of what edges say, from the topic's beginning.
 pub struct AckReader {
     reader: Reader,
+    /// Where the topic ended when the first record was read.
+    end: Option<i64>,
     is_current: bool,
     bad: u64,
 }
@@ -140,6 +142,7 @@ impl AckReader {
     pub fn open(connection: &Connection) -> Result<AckReader> {
         Ok(AckReader {
             reader: Reader::open(connection, ACKS_TOPIC, Duration::from_millis(500))?,
+            end: None,
             is_current: false,
             bad: 0,
         })
@@ -159,6 +162,7 @@ impl AckReader {
         while events.len() < MOST && bytes < MOST_BYTES {
             match self.reader.next(deadline)? {
                 Read::Record(record) => {
+                    self.look_for_end(record.offset);
                     bytes += record.value.as_ref().map_or(0, Vec::len);
                     let at = SaidAt { offset: record.offset, taken_ms: record.taken_ms };
                     match event(&record.key, record.value.as_deref(), at) {
@@ -174,6 +178,18 @@ impl AckReader {
             }
         }
         Ok(events)
+    }
+
+    /// That there is nothing more is told only in a pause, and many edges make none.
+    fn look_for_end(&mut self, offset: i64) {
+        const ANSWER: Duration = Duration::from_secs(2);
+        if self.is_current {
+            return;
+        }
+        if self.end.is_none() {
+            self.end = self.reader.end(ANSWER).ok();
+        }
+        self.is_current = self.end.is_some_and(|end| offset + 1 >= end);
     }
 
     /// Whether all that was there at the start has been read: what is not known before is no edge that is away.

@@ -3,7 +3,7 @@
 //! Kafka has no last use of a credential. What can be seen are the members of a group, each with the `client.id` that it gives itself:
 //! a bundle's files say which credential is in it (`c83-credential-2`). That is the consumer's own word, not a proof; but only who has a
 //! credential of the client's can be in a group of its. A consumer that calls itself otherwise must be using the one credential that
-//! works, if there is only one. The authorizer's log is a proof where it tells of what was allowed (see `logs.rs`).
+//! works, if there is only one. One that is in no group (kcat -C) is not seen at all.
 
 use super::seen::Seen;
 use crate::app::{now, App};

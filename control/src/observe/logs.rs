@@ -7,15 +7,11 @@ use super::refusals::{read, Refusal, Word};
 use super::{consumers::REFUSED_WITHIN, is_over, rest};
 use crate::app::{now, App};
 use crate::log;
-use crate::names::ClientId;
-use crate::store::Actor;
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Between two looks.
@@ -26,39 +22,18 @@ const MOST_BYTES: usize = 2 << 20;
 const MOST_BEHIND: u64 = 32 << 20;
 /// A line that is longer is none of Kafka's about a client of ours; its rest is passed over.
 const LONGEST_LINE: usize = 16 << 10;
-/// A use is noted again after so long.
-const USE_NOTED: Duration = Duration::from_secs(60);
 
 /// Follows until `stop` is true.
 pub(super) fn follow(app: &App, stop: &watch::Receiver<bool>) {
     let mut files: Vec<Followed> = app.config().authorizer_logs.iter().map(|path| Followed::new(path)).collect();
-    let mut noted: HashMap<(ClientId, u32), Instant> = HashMap::new();
     while !files.is_empty() && !is_over(stop) {
-        let mut believed = Vec::new();
-        let mut used = HashSet::new();
-        for file in &mut files {
-            let words = file.look();
-            for word in words {
-                match word {
-                    Word::Denied(refusal) => believed.push(*refusal),
-                    Word::Allowed(id, generation) => {
-                        used.insert((id, generation));
-                    }
-                    Word::Other | Word::Forged => {}
-                }
-            }
-        }
-        note(app, &files, believed);
-        for key in used {
-            if noted.get(&key).is_none_or(|at| at.elapsed() >= USE_NOTED) {
-                let who = Actor::reconciler();
-                let use_of = app.store().credential_used(&who, &key.0, key.1, now());
-                if Handle::current().block_on(use_of).is_ok() {
-                    noted.insert(key, Instant::now());
-                }
-            }
-        }
-        noted.retain(|_, at| at.elapsed() < USE_NOTED);
+        let words = files.iter_mut().flat_map(Followed::look);
+        let refusals = words.filter_map(|word| match word {
+            Word::Denied(refusal) => Some(*refusal),
+            Word::Other | Word::Forged => None,
+        });
+        let refusals = refusals.collect();
+        note(app, &files, refusals);
         rest(LOOK, stop);
     }
 }
@@ -81,7 +56,7 @@ struct Followed {
     open: Option<Open>,
     /// Words of the look before, to be believed if nothing speaks against it.
     pending: Vec<Word>,
-    /// It was looked for before: a file that appears is read from its beginning.
+    /// It was open, or not there: a file that appears is read from its beginning.
     is_late: bool,
     /// Why it cannot be read, so that it is said once.
     said: String,
@@ -105,7 +80,10 @@ impl Followed {
     /// What can be believed by now.
     fn look(&mut self) -> Vec<Word> {
         let mut words = Vec::new();
-        match self.read(&mut words) {
+        let read = self.read(&mut words);
+        // One that is there and cannot be read yet has old lines in it.
+        self.is_late |= read.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::NotFound);
+        match read {
             Ok(()) if !self.said.is_empty() => {
                 log::notice(format_args!("authorizer_logs: {}: is read again", self.path.display()));
                 self.said.clear();
@@ -120,7 +98,6 @@ impl Followed {
                 }
             }
         }
-        self.is_late = true;
         if words.contains(&Word::Forged) {
             self.pending.clear();
             return Vec::new();

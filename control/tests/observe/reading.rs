@@ -1,0 +1,254 @@
+//! How far consumers are, in one word, each seen with a real consumer.
+
+use crate::broker::{shared, Broker};
+use crate::{eventually, id, write, Control, Reader, Voice};
+use std::time::{Duration, Instant};
+use tel_control::app::now;
+use tel_control::observe::{consumers, lines, ReadingView, Verdict};
+use tel_control::store::{Actor, CredentialState};
+
+/// A client with its topic and its first credential's rights.
+async fn client(broker: &Broker, control: &Control, name: &str) {
+    control.app.store().add_client(&Actor::operator("test"), &new(control, name), now()).await.unwrap();
+    control.app.store().issue_credential(&Actor::operator("test"), &id(name), now()).await.unwrap();
+    broker.admin_commands(&format!(
+        "topic logs.{name} 2\nacl {name}:1 READ topic logs.{name} literal\nacl {name}:1 READ group {name}: prefixed"
+    ));
+    broker.cert(name, &format!("{name}:1"));
+}
+
+fn new(control: &Control, name: &str) -> tel_control::store::NewClient {
+    let id = id(name);
+    let topic = control.app.namespace().topic(&id);
+    tel_control::store::NewClient { id, topic, settings: Default::default() }
+}
+
+async fn until(control: &Control, name: &str, verdict: Verdict) -> ReadingView {
+    eventually(&format!("{name}: {verdict:?}"), async || match consumers::reading(&control.app, &id(name)).await {
+        Ok(view) if view.verdict == verdict => Ok(view),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+}
+
+fn numbered(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("line {number:05}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_state_of_a_client_s_reading_has_its_word() {
+    let broker = shared();
+    let voice = Voice::new(broker);
+    let mut control = Control::open(broker).await;
+    control.watch();
+    client(broker, &control, "r83").await;
+    let view = until(&control, "r83", Verdict::Updating).await;
+    assert_eq!((view.lines, view.retention_ms, view.groups.len()), (0, 7_200_000, 0));
+    control.set_active(&id("r83")).await;
+    let view = until(&control, "r83", Verdict::NoTraffic).await;
+    assert!(view.sees_refusals && view.oldest_at.is_none());
+
+    // An edge has counted lines though none are there any more: nobody reads.
+    eventually("counted", async || {
+        voice.ack("reading-edge", 1, 1, now(), &[("r83", 5, 0)]);
+        match consumers::reading(&control.app, &id("r83")).await.unwrap().verdict {
+            Verdict::NoConsumer => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    write(broker, "logs.r83", numbered(40), Duration::from_secs(60));
+    let view = until(&control, "r83", Verdict::NoConsumer).await;
+    let view = match view.lines {
+        40 => view,
+        _ => {
+            eventually("its lines", async || {
+                let view = consumers::reading(&control.app, &id("r83")).await.unwrap();
+                if view.lines == 40 {
+                    Ok(view)
+                } else {
+                    Err(format!("{view:?}"))
+                }
+            })
+            .await
+        }
+    };
+    assert!(view.oldest_at.is_some());
+
+    // A group that is not its own.
+    let wrong = Reader::start(broker, "r83", "anything", "foo", "logs.r83");
+    let view = eventually("refused", async || {
+        wrong.try_to();
+        match consumers::reading(&control.app, &id("r83")).await {
+            Ok(view) if view.verdict == Verdict::Refused => Ok(view),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let refusal = view.refusal.unwrap();
+    assert_eq!((refusal.resource.as_str(), refusal.name.as_str(), refusal.generation), ("group", "foo", 1));
+    assert!(refusal.why.contains("\"foo\"") && refusal.why.contains("begin with \"r83:\""), "{}", refusal.why);
+    drop(wrong);
+
+    // The right one: it reads, and its credential has been seen.
+    let right = Reader::start(broker, "r83", "r83-credential-1", "r83:a", "logs.r83");
+    assert_eq!(right.read(40).len(), 40);
+    let view = until(&control, "r83", Verdict::Reading).await;
+    assert_eq!((view.groups[0].group.as_str(), view.groups[0].members, view.groups[0].behind), ("r83:a", 1, 0));
+    assert_eq!(view.groups[0].loses_in_ms, None);
+    let used = eventually("first use", async || {
+        let credentials = control.app.store().credentials(&id("r83")).await.unwrap();
+        if credentials[0].state == CredentialState::Active {
+            Ok(credentials)
+        } else {
+            Err(format!("{credentials:?}"))
+        }
+    })
+    .await;
+    assert!(used[0].first_used.is_some() && !control.app.seen().has_strangers(&id("r83")));
+
+    // Lines that are nearly as old as they get, and it does not read them.
+    write(broker, "logs.r83", numbered(10), Duration::from_secs(7_200 - 300));
+    let view = until(&control, "r83", Verdict::Behind).await;
+    let loses = view.groups[0].loses_in_ms.unwrap();
+    assert!(view.groups[0].behind == 10 && (200_000..=300_000).contains(&loses), "{view:?}");
+    right.read(10);
+    until(&control, "r83", Verdict::Reading).await;
+
+    // Fresh lines that wait are no loss.
+    write(broker, "logs.r83", numbered(10), Duration::ZERO);
+    let view = eventually("waiting lines", async || {
+        let view = consumers::reading(&control.app, &id("r83")).await.unwrap();
+        if view.groups[0].behind == 10 {
+            Ok(view)
+        } else {
+            Err(format!("{view:?}"))
+        }
+    })
+    .await;
+    assert_eq!(view.verdict, Verdict::Reading);
+    assert!(view.groups[0].loses_in_ms.unwrap() > 7_000_000);
+
+    // It goes; its place stays.
+    drop(right);
+    let view = until(&control, "r83", Verdict::NoConsumer).await;
+    assert_eq!((view.groups[0].members, view.groups[0].behind), (0, 10));
+    control.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_of_another_name_counts_if_only_one_credential_works() {
+    let broker = shared();
+    let mut control = Control::open(broker).await;
+    client(broker, &control, "r84").await;
+    control.set_active(&id("r84")).await;
+    write(broker, "logs.r84", numbered(4), Duration::ZERO);
+    control.watch();
+    let reader = Reader::start(broker, "r84", "my own name", "r84:a", "logs.r84");
+    reader.read(4);
+    let store = control.app.store();
+    let states = async || {
+        let credentials = store.credentials(&id("r84")).await.unwrap();
+        credentials.iter().map(|credential| credential.state).collect::<Vec<_>>()
+    };
+    eventually("first use", async || match states().await {
+        seen if seen == [CredentialState::Active] => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    // With a second one it cannot be told which, and that is known.
+    store.issue_credential(&Actor::operator("test"), &id("r84"), now()).await.unwrap();
+    eventually("a stranger", async || {
+        let _ = reader.0.poll(Duration::ZERO);
+        if control.app.seen().has_strangers(&id("r84")) {
+            Ok(())
+        } else {
+            Err(String::new())
+        }
+    })
+    .await;
+    assert_eq!(states().await, [CredentialState::Issued, CredentialState::Active]);
+    control.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_credential_and_another_s_topic_are_named() {
+    let broker = shared();
+    let mut control = Control::open(broker).await;
+    client(broker, &control, "r85").await;
+    client(broker, &control, "r86").await;
+    for name in ["r85", "r86"] {
+        control.set_active(&id(name)).await;
+        write(broker, &format!("logs.{name}"), numbered(4), Duration::ZERO);
+    }
+    control.watch();
+    let why = async |reader: &Reader, words: &str| {
+        eventually(words, async || {
+            reader.try_to();
+            match consumers::reading(&control.app, &id("r85")).await {
+                Ok(ReadingView { verdict: Verdict::Refused, refusal: Some(refusal), .. })
+                    if refusal.why.contains(words) =>
+                {
+                    Ok(())
+                }
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    };
+    let other = Reader::start(broker, "r85", "r85-credential-1", "r85:a", "logs.r86");
+    why(&other, "Topic \"logs.r86\" is refused: yours is \"logs.r85\"").await;
+    drop(other);
+    broker.admin_commands("unacl r85:1 READ topic logs.r85 literal\nunacl r85:1 READ group r85: prefixed");
+    let who = Actor::operator("test");
+    control.app.store().revoke_credential(&who, &id("r85"), 1, "test", now()).await.unwrap();
+    control.set_active(&id("r85")).await;
+    let late = Reader::start(broker, "r85", "r85-credential-1", "r85:a", "logs.r85");
+    why(&late, "Credential 1 was revoked").await;
+    // The other client is not refused anything.
+    assert_eq!(consumers::reading(&control.app, &id("r86")).await.unwrap().verdict, Verdict::NoConsumer);
+    control.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_lines_are_read_without_a_group() {
+    let broker = shared();
+    let control = Control::open(broker).await;
+    client(broker, &control, "r87").await;
+    let app = &control.app;
+    assert!(lines::last(app, &id("r87"), 10).await.unwrap().is_empty());
+    write(broker, "logs.r87", numbered(1000), Duration::from_secs(10));
+    let begun = Instant::now();
+    let last = lines::last(app, &id("r87"), 50).await.unwrap();
+    println!("50 last lines of 1,000: {:?}", begun.elapsed());
+    let wanted: Vec<String> = numbered(1000).skip(950).collect();
+    assert_eq!(last.iter().map(|line| line.text.clone()).collect::<Vec<_>>(), wanted);
+    assert!(last.windows(2).all(|two| two[0].at_ms < two[1].at_ms));
+    assert_eq!(lines::last(app, &id("r87"), 1_000_000).await.unwrap().len(), lines::MOST_LINES);
+
+    // Long ones are fewer, and the last is there.
+    let long = |number: usize| format!("{number} {}", "x".repeat(30_000));
+    write(broker, "logs.r87", (0..100).map(long), Duration::ZERO);
+    let last = lines::last(app, &id("r87"), 100).await.unwrap();
+    let bytes: usize = last.iter().map(|line| line.text.len()).sum();
+    assert!(bytes <= 1 << 20 && last.len() > 20, "{} lines, {bytes} bytes", last.len());
+    assert!(last.last().unwrap().text.starts_with("99 "));
+
+    // Many at once share few consumers.
+    let begun = Instant::now();
+    let tasks: Vec<_> = (0..40)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { lines::last(&app, &id("r87"), 20).await })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        done += usize::from(task.await.unwrap().is_ok_and(|lines| lines.len() == 20));
+    }
+    println!("{done} of 40 looks at once: {:?}", begun.elapsed());
+    assert!(done > 0);
+    let groups = broker.admin().list_groups().unwrap();
+    assert!(!groups.iter().any(|group| group.starts_with("tel-control")), "{groups:?}");
+    assert!(lines::last(app, &id("nobody"), 20).await.is_err());
+}

@@ -9,7 +9,7 @@ use crate::app::now;
 use crate::error::Kind;
 use crate::names::ClientId;
 use crate::onboarding::{clients, ClientView};
-use crate::store::{Added, Step};
+use crate::store::{Added, Step, MOST_LIVE};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::Uri;
@@ -80,14 +80,16 @@ impl Progress {
             }
             ("failing", None) => {
                 let what = failed.map_or("A step", |failed| step(failed.name));
-                let again = failed.and_then(|failed| next(&failed.next_try_at));
-                let again = again.map_or_else(String::new, |when| format!(" {}", when.relative()));
                 let who = if is_operator { "" } else { " There is nothing for you to do: the operators see it." };
-                ("Something failed".to_owned(), format!("“{what}” did not work and is tried again{again}.{who}"))
+                ("Something failed".to_owned(), format!("“{what}” did not work. It is tried again by itself.{who}"))
             }
             ("active", None) => {
                 ("Active".to_owned(), format!("Every edge has {id} on its list. Its lines go to the topic {topic}."))
             }
+            _ if is_done("list") && is_done("edges") => (
+                "Applying a change".to_owned(),
+                format!("Lines flow on meanwhile. {done} of {} steps are done.", view.steps.len()),
+            ),
             _ => (
                 "Setting up".to_owned(),
                 format!(
@@ -123,6 +125,39 @@ impl Progress {
     }
 }
 
+/// What to connect with, renewed while the page is open.
+#[derive(Template)]
+#[template(path = "connection.html")]
+struct Connection {
+    id: ClientId,
+    topic: String,
+    brokers: Vec<String>,
+    /// Of the latest credential that works.
+    principal: Option<String>,
+    live: usize,
+    most: usize,
+    is_leaving: bool,
+    csrf: String,
+}
+
+impl Connection {
+    async fn new(panel: &Panel, id: &ClientId, view: &ClientView, csrf: &str) -> Result<Connection, Problem> {
+        let at = now();
+        let credentials = panel.app.store().credentials(id).await?;
+        let live: Vec<u32> = credentials.iter().filter(|one| one.is_live(at)).map(|one| one.generation).collect();
+        Ok(Connection {
+            id: id.clone(),
+            topic: view.topic.clone(),
+            brokers: panel.app.config().public_bootstrap.split(',').map(str::to_owned).collect(),
+            principal: live.first().map(|generation| id.principal(*generation)),
+            live: live.len(),
+            most: MOST_LIVE,
+            is_leaving: view.leaving.is_some(),
+            csrf: csrf.to_owned(),
+        })
+    }
+}
+
 /// A service.
 #[derive(Template)]
 #[template(path = "client.html")]
@@ -132,11 +167,7 @@ struct ClientPage {
     progress: Progress,
     reading: ReadingPart,
     volume: VolumePart,
-    topic: String,
-    brokers: Vec<String>,
-    /// Of the latest credential that works.
-    principal: Option<String>,
-    live: usize,
+    connection: Connection,
     retention: String,
     is_leaving: bool,
 }
@@ -177,9 +208,6 @@ pub(super) async fn show(panel: &Panel, visitor: &Visitor, id: &ClientId, uri: &
         Err(error) => return Err(error.into()),
     };
     let progress = Progress::new(&view, visitor.session.csrf(), visitor.is_operator());
-    let at = now();
-    let credentials = panel.app.store().credentials(id).await?;
-    let live: Vec<u32> = credentials.iter().filter(|one| one.is_live(at)).map(|one| one.generation).collect();
     let retention = view.settings.retention_ms.unwrap_or(panel.app.config().topic.retention_ms);
     let mut page = page.live(format!("/events?client={id}"));
     page.refresh = Some(if progress.is_moving() { 2 } else { 30 });
@@ -187,10 +215,7 @@ pub(super) async fn show(panel: &Panel, visitor: &Visitor, id: &ClientId, uri: &
         tabs: Tabs::new(id, "service", visitor),
         reading: ReadingPart::new(&panel.app, id, &view).await,
         volume: VolumePart::new(&panel.app, id).await?,
-        topic: view.topic.clone(),
-        brokers: panel.app.config().public_bootstrap.split(',').map(str::to_owned).collect(),
-        principal: live.first().map(|generation| id.principal(*generation)),
-        live: live.len(),
+        connection: Connection::new(panel, id, &view, visitor.session.csrf()).await?,
         retention: duration(retention),
         is_leaving: view.leaving.is_some(),
         page,
@@ -218,6 +243,17 @@ pub(super) async fn progress(
     let id = visitor.may_see(&id)?;
     let view = clients::view(&panel.app, &id).await?;
     html(&Progress::new(&view, visitor.session.csrf(), visitor.is_operator()))
+}
+
+/// `GET /clients/{id}/connection`
+pub(super) async fn connection(
+    State(panel): State<Panel>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = visitor.may_see(&id)?;
+    let view = clients::view(&panel.app, &id).await?;
+    html(&Connection::new(&panel, &id, &view, visitor.session.csrf()).await?)
 }
 
 /// `POST /clients/{id}/subscribe`; also undoes a leaving.

@@ -101,5 +101,6 @@ impl Stream {
 }
 
 fn changed() -> Event {
-    Event::default().event("changed").data("")
+    // Browsers pass over events without data.
+    Event::default().event("changed").data("yes")
 }

@@ -77,6 +77,7 @@ pub fn router(app: App) -> Router {
         .route("/clients/table", get(clients::table))
         .route("/clients/{id}", get(client::page))
         .route("/clients/{id}/progress", get(client::progress))
+        .route("/clients/{id}/connection", get(client::connection))
         .route("/clients/{id}/reading", get(reading::reading))
         .route("/clients/{id}/volume", get(reading::volume))
         .route("/clients/{id}/subscribe", post(client::subscribe))

@@ -41,9 +41,8 @@
     if (part.last === text) return;
     const fresh = document.createElement("div");
     fresh.innerHTML = text;
-    // Relative times alone are no reason to move what somebody is reading or about to press.
     const active = document.activeElement;
-    const place = part.contains(active) ? focusable(part).indexOf(active) : -1;
+    const same = part.contains(active) ? identity(active) : null;
     const open = new Set([...part.querySelectorAll("details[open]")].map((details) => details.id));
     const scrolled = [...part.querySelectorAll(".scroll, .lines")].map((element) => [element.scrollLeft, element.scrollTop]);
     part.replaceChildren(...fresh.childNodes);
@@ -52,12 +51,17 @@
     [...part.querySelectorAll(".scroll, .lines")].forEach((element, at) => {
       if (scrolled[at]) [element.scrollLeft, element.scrollTop] = scrolled[at];
     });
-    if (place >= 0) (focusable(part)[place] || part.closest("section") || part).focus({ preventScroll: true });
+    if (same) [...part.querySelectorAll(FOCUSABLE)].find((element) => identity(element) === same)?.focus({ preventScroll: true });
     tell(false);
   }
 
-  function focusable(part) {
-    return [...part.querySelectorAll("a[href], button, input:not([type=hidden]), summary, [tabindex]")];
+  const FOCUSABLE = "a[href], button, summary, [tabindex]";
+
+  // By what it is and leads to: the same button may be in another place after a change, and another one in its place.
+  function identity(element) {
+    const owner = element.closest("figure, form, details");
+    const where = owner?.id || owner?.getAttribute("action") || "";
+    return [element.tagName, element.getAttribute("href"), element.getAttribute("aria-label"), where, element.localName === "button" ? element.textContent : ""].join(" ");
   }
 
   function renewAll() {

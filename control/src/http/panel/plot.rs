@@ -5,11 +5,11 @@ use askama::filters::HtmlSafe;
 use std::fmt::{self, Write};
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 150.0;
+const HEIGHT: f64 = 190.0;
 /// Room for the numbers at the left, and for the times at the bottom.
-const LEFT: f64 = 56.0;
-const BOTTOM: f64 = 22.0;
-const TOP: f64 = 8.0;
+const LEFT: f64 = 64.0;
+const BOTTOM: f64 = 30.0;
+const TOP: f64 = 16.0;
 
 /// How values are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl fmt::Display for Plot {
             write!(f, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>")?;
             // Half of one line is no line.
             if share != 0.5 || top % 2 == 0 {
-                let (x, y, number) = (LEFT - 8.0, y + 4.0, short(top as f64 * share));
+                let (x, y, number) = (LEFT - 8.0, y + 6.0, short(top as f64 * share));
                 write!(f, "<text class=\"axis\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{number}</text>")?;
             }
         }

@@ -3,13 +3,14 @@
 use super::client::Tabs;
 use super::page::{html, query, Page, Problem};
 use super::session::Visitor;
-use super::words::When;
+use super::words::{stamp, step, When};
 use super::Panel;
 use crate::store::AuditRow;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
+use serde_json::Value;
 
 /// Rows on a page.
 const ROWS: usize = 100;
@@ -40,14 +41,33 @@ impl Row {
 }
 
 /// `name: value, ...` of what is not nothing.
-fn details(details: &serde_json::Value) -> String {
+fn details(details: &Value) -> String {
     let Some(fields) = details.as_object() else { return String::new() };
-    let known = fields.iter().filter(|(_, value)| !value.is_null() && value.as_str() != Some(""));
-    let text = known.map(|(name, value)| match value {
-        serde_json::Value::String(text) => format!("{name}: {text}"),
-        other => format!("{name}: {other}"),
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    if let (name, from, to @ ("pending" | "done" | "failed")) = (text("step"), text("from"), text("to")) {
+        let why = match text("detail") {
+            "" => String::new(),
+            detail => format!(" ({detail})"),
+        };
+        return format!("{}: {from} \u{2192} {to}{why}", step(name));
+    }
+    let known = fields.iter().filter(|(_, value)| {
+        !value.is_null() && value.as_str() != Some("") && value.as_object().is_none_or(|object| !object.is_empty())
     });
-    text.collect::<Vec<_>>().join(", ")
+    known
+        .map(|(name, value)| format!("{}: {}", name.replace('_', " "), value_of(name, value)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn value_of(name: &str, value: &Value) -> String {
+    match (name, value.as_i64(), value.as_str()) {
+        ("not_after" | "delete_after" | "expires_at", Some(at), _) => stamp(at),
+        // Enough to find it again.
+        ("fingerprint", _, Some(text)) => text.chars().take(16).chain(['\u{2026}']).collect(),
+        (_, _, Some(text)) => text.to_owned(),
+        _ => value.to_string(),
+    }
 }
 
 #[derive(Template)]
@@ -91,4 +111,26 @@ pub(super) async fn of_client(
     let (rows, next) = read(&panel, Some(&format!("client:{id}")), &uri).await?;
     let page = Page::new(format!("Audit log of {id}"), "clients", &visitor);
     html(&AuditPage { page, tabs: Some(Tabs::new(&id, "audit", &visitor)), rows, subject: String::new(), next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn details_are_read_by_people() {
+        for (of, text) in [
+            (
+                json!({ "step": "acls", "from": "pending", "to": "failed", "detail": "no" }),
+                "Give access rights: pending \u{2192} failed (no)",
+            ),
+            (json!({ "delete_after": 1_795_835_340_000i64, "none": null }), "delete after: 28 Nov 2026, 03:09 UTC"),
+            (json!({ "fingerprint": "0123456789abcdef0123", "settings": {} }), "fingerprint: 0123456789abcdef\u{2026}"),
+            (json!({ "generation": 2, "why": "x" }), "generation: 2, why: x"),
+            (json!([1]), ""),
+        ] {
+            assert_eq!(details(&of), text);
+        }
+    }
 }

@@ -38,7 +38,9 @@ impl Row {
                 let when = When::of(&leaving.delete_after).map_or_else(String::new, |when| when.relative());
                 format!("topic deleted {when}")
             }
-            (None, Rank::Pending, None) => waiting.map_or_else(String::new, |waiting| step(waiting.name).to_owned()),
+            (None, Rank::Pending, None) => {
+                waiting.map_or_else(String::new, |waiting| format!("next: {}", step(waiting.name)))
+            }
             _ => String::new(),
         };
         Row {

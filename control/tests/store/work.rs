@@ -215,7 +215,7 @@ async fn a_restored_or_other_database_is_noticed(database: &Database) {
     assert_eq!(store.renew_marker(Some(&first), NOW).await.unwrap_err().kind, Kind::Conflict);
     let ahead = tel_control::store::Marker { revision: third.revision + 1000, ..third.clone() };
     assert_eq!(store.judge(&ahead).await.unwrap(), Continuity::Restored);
-    let other = tel_control::store::Marker { database: "other".into(), ..third };
+    let other = tel_control::store::Marker { database: "other".into(), mark: "other".into(), ..third };
     assert_eq!(store.judge(&other).await.unwrap(), Continuity::Other);
 
     let accepted = store.accept_restored(&operator(), Some(&ahead), NOW).await.unwrap();

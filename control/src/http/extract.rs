@@ -47,7 +47,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// A JSON body, or none at all.
+/// A JSON body, or null, or none at all.
 pub struct OptionalJson<T>(pub T);
 
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
@@ -59,8 +59,9 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
         if bytes.is_empty() {
             return Ok(OptionalJson(T::default()));
         }
-        let Json(body) = Json::from_request(Request::from_parts(parts, bytes.into()), state).await?;
-        Ok(OptionalJson(body))
+        let request = Request::from_parts(parts, bytes.into());
+        let axum::Json(body) = axum::Json::<Option<Object<T>>>::from_request(request, state).await?;
+        Ok(OptionalJson(body.map(|Object(body)| body).unwrap_or_default()))
     }
 }
 

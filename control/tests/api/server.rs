@@ -269,8 +269,14 @@ async fn stands_for_the_fuzzer() {
     let client = running.control.client_token("own").await;
     let folder = Path::new(&folder);
     std::fs::write(folder.join("database"), running.control.folder.0.join("control.db").display().to_string()).unwrap();
-    std::fs::write(folder.join("operator"), &running.control.operator).unwrap();
-    std::fs::write(folder.join("client"), client).unwrap();
+    for token in running.control.app.store().tokens(None).await.unwrap() {
+        let (who, secret) = match token.client {
+            None => ("operator", &running.control.operator),
+            Some(_) => ("client", &client),
+        };
+        std::fs::write(folder.join(format!("{who}.id")), token.id).unwrap();
+        std::fs::write(folder.join(who), secret).unwrap();
+    }
     std::fs::write(folder.join("url.new"), format!("http://{}", running.address)).unwrap();
     std::fs::rename(folder.join("url.new"), folder.join("url")).unwrap();
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.unwrap().unwrap();

@@ -40,10 +40,10 @@ pub struct ClientPath {
 #[serde(deny_unknown_fields)]
 pub struct AddClient {
     /// Its id: for an operator to name. A client's token carries its own.
-    #[schema(pattern = "^(?!-$|\\.{1,2}$|__)[A-Za-z0-9._-]{1,48}$", min_length = 1, max_length = 48, nullable = false)]
+    #[schema(pattern = "^(?!-$|\\.{1,2}$|__)[A-Za-z0-9._-]{1,48}$", min_length = 1, max_length = 48)]
     id: Option<String>,
     /// What it is given, for an operator to say; without it, what it has or the defaults.
-    #[schema(value_type = Option<ClientSettings>, nullable = false)]
+    #[schema(value_type = Option<ClientSettings>)]
     settings: Option<Object<ClientSettings>>,
 }
 

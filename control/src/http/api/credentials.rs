@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 pub struct KeyRequest {
     /// A certificate request (PKCS#10) in PEM, of which the public key alone is taken; without it the key is made here.
-    #[schema(format = "certificate-request", max_length = 16384, nullable = false)]
+    #[schema(format = "certificate-request", max_length = 16384)]
     pub csr: Option<String>,
 }
 

@@ -35,7 +35,7 @@ pub struct AddEdge {
     #[schema(pattern = "^(?!-$|\\.{1,2}$|__|[0-9]+$)[A-Za-z0-9._-]{1,59}$", min_length = 1, max_length = 59)]
     name: String,
     /// A certificate request (PKCS#10) in PEM, of which the public key alone is taken; without it the key is made here.
-    #[schema(format = "certificate-request", max_length = 16384, nullable = false)]
+    #[schema(format = "certificate-request", max_length = 16384)]
     csr: Option<String>,
 }
 

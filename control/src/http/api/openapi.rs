@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use std::sync::OnceLock;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response as Answer, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -49,6 +49,9 @@ impl Modify for Common {
 }
 
 fn complete(path: &str, method: &str, operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        without_null(parameter);
+    }
     for answer in operation.responses.responses.values_mut() {
         if let RefOr::T(answer) = answer {
             // What was documented without a body is a problem.
@@ -97,6 +100,17 @@ fn complete(path: &str, method: &str, operation: &mut Operation) {
     }
 }
 
+/// A parameter is there or not: there is no null in a path, a query or a header.
+fn without_null(parameter: &mut Parameter) {
+    let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema else { return };
+    if let SchemaType::Array(types) = &mut schema.schema_type {
+        types.retain(|one| *one != Type::Null);
+        if let [one] = &types[..] {
+            schema.schema_type = SchemaType::Type(one.clone());
+        }
+    }
+}
+
 fn a_problem(description: &str) -> Answer {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     ResponseBuilder::new().description(description).content(problem::CONTENT, content).build()
@@ -105,7 +119,6 @@ fn a_problem(description: &str) -> Answer {
 fn idempotency_key() -> Parameter {
     let schema = ObjectBuilder::new()
         .schema_type(Type::String)
-        .format(Some(SchemaFormat::Custom("idempotency-key".to_owned())))
         .pattern(Some("^[!-~]{1,255}$"))
         .min_length(Some(1))
         .max_length(Some(255))

@@ -26,10 +26,10 @@ pub struct CreateToken {
     #[schema(pattern = "^[^\\s\\p{C}]([^\\p{C}]{0,98}[^\\s\\p{C}])?$", min_length = 1, max_length = 100)]
     label: String,
     /// The client that it speaks for, which need not be added yet; without it, it is an operator's.
-    #[schema(pattern = "^(?!-$|\\.{1,2}$|__)[A-Za-z0-9._-]{1,48}$", min_length = 1, max_length = 48, nullable = false)]
+    #[schema(pattern = "^(?!-$|\\.{1,2}$|__)[A-Za-z0-9._-]{1,48}$", min_length = 1, max_length = 48)]
     client: Option<String>,
     /// For how many days it is taken; without it, until it is revoked.
-    #[schema(minimum = 1, maximum = 3650, nullable = false)]
+    #[schema(minimum = 1, maximum = 3650)]
     expires_in_days: Option<u32>,
 }
 

@@ -25,3 +25,4 @@ pub mod observe;
 pub mod onboarding;
 pub mod reconcile;
 pub mod store;
+pub mod whole;

@@ -108,6 +108,11 @@ pub fn local_router(app: App) -> Router {
     local_of(&Shared::new(app))
 }
 
+/// Routes as they are served: with what is around every request.
+pub fn served(app: App, routes: Router) -> Router {
+    routes.layer(from_fn_with_state(Shared::new(app), around))
+}
+
 fn of(shared: &Shared) -> Router {
     Router::new()
         .merge(api::router(shared.clone()))

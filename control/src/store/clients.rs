@@ -28,15 +28,15 @@ pub struct ClientSettings {
     #[schema(minimum = 0, maximum = 1)]
     pub sample: Option<f64>,
     /// At most so many lines a second from one edge.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::whole::optional")]
     #[schema(minimum = 1, maximum = 9007199254740991u64)]
     pub max_lines_per_second: Option<u64>,
     /// Partitions of its topic.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::whole::optional")]
     #[schema(minimum = 1, maximum = 10000)]
     pub partitions: Option<u32>,
     /// For how long its topic keeps lines, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::whole::optional")]
     #[schema(minimum = 60000, maximum = 9007199254740991u64)]
     pub retention_ms: Option<u64>,
 }

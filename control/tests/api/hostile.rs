@@ -154,3 +154,16 @@ async fn looking_changes_nothing() {
     assert_eq!(control.app.store().audit_log(None, None, 1000).await.unwrap(), before);
     assert_eq!(control.app.store().marker().await.unwrap().revision, revision);
 }
+
+#[tokio::test]
+async fn a_panic_is_one_request_s_trouble_and_tells_nothing() {
+    let control = Control::new().await;
+    let routes = axum::Router::new()
+        .route("/panics", axum::routing::get(|| async { std::hint::black_box(Err::<(), _>("hunter2")).unwrap() }))
+        .route("/works", axum::routing::get(|| async { "it does" }));
+    let router = tel_control::http::served(control.app.clone(), routes);
+    let answer = crate::app::answer(router.clone(), request(Method::GET, "/panics", &[], None)).await.is(500);
+    assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    crate::app::answer(router, request(Method::GET, "/works", &[], None)).await.is(200);
+}

@@ -109,15 +109,15 @@ pub struct ChangeSettings {
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1)]
     sample: Option<Option<f64>>,
     /// At most so many lines a second from one edge.
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "named_whole")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 9007199254740991u64)]
     max_lines_per_second: Option<Option<u64>>,
     /// Partitions of its topic.
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "named_whole")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 10000)]
     partitions: Option<Option<u32>>,
     /// For how long its topic keeps lines, in milliseconds.
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "named_whole")]
     #[schema(value_type = Option<u64>, minimum = 60000, maximum = 9007199254740991u64)]
     retention_ms: Option<Option<u64>>,
 }
@@ -125,6 +125,11 @@ pub struct ChangeSettings {
 /// Tells a null from what is not there.
 fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
+}
+
+/// The same of whole numbers.
+fn named_whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    crate::whole::optional(from).map(Some)
 }
 
 impl ChangeSettings {
@@ -336,7 +341,7 @@ pub async fn show(State(app): State<App>, About { id, .. }: About) -> Result<Res
 /// Changes a client's settings.
 #[utoipa::path(patch, path = "/api/v1/clients/{id}", tag = "clients", operation_id = "changeClient",
     params(ClientPath,
-        ("If-Match" = Option<String>, Header, pattern = "^\"[0-9]{1,18}\"$",
+        ("If-Match" = Option<String>, Header, pattern = "^([0-9]{1,18}|\"[0-9]{1,18}\")$",
             description = "The ETag of the client as it was read; with it, nothing is changed if the client has changed since.")),
     request_body(content(
         (ChangeClient = "application/json"),
@@ -377,10 +382,10 @@ pub async fn change(
 /// The revision that a change is based on.
 fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
-    let wrong =
-        || Problem::bad_request("the header If-Match must be the ETag of the client, such as \"7\", with its quotes");
+    let wrong = || Problem::bad_request("the header If-Match must be the ETag of the client, such as \"7\"");
     let text = value.to_str().map_err(|_| wrong())?.trim();
-    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or_else(wrong)?;
+    // Shells take the quotes away.
+    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }

@@ -29,6 +29,7 @@ pub struct CreateToken {
     #[schema(pattern = "^(?!-$|\\.{1,2}$|__)[A-Za-z0-9._-]{1,48}$", min_length = 1, max_length = 48)]
     client: Option<String>,
     /// For how many days it is taken; without it, until it is revoked.
+    #[serde(default, deserialize_with = "crate::whole::optional")]
     #[schema(minimum = 1, maximum = 3650)]
     expires_in_days: Option<u32>,
 }

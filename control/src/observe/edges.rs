@@ -35,6 +35,8 @@ const ANNOUNCED: Duration = Duration::from_secs(1);
 const WRITTEN: Duration = Duration::from_secs(8);
 /// Writing usage takes at most one part in so many of the time.
 const SHARE: u32 = 4;
+/// Of which so much can be saved up, for edges that speak all at once.
+const SAVED: Duration = Duration::from_secs(2);
 /// Edges that are told apart; whoever may write to the topic can make up names.
 const MOST_EDGES: usize = 10_000;
 /// Lines spread over the history go back no further than this: longer ago the edge was not heard of.
@@ -103,8 +105,10 @@ struct Edges {
     clock: Clock,
     /// How long writing an edge's usage takes, on average.
     cost: Duration,
-    /// Usage is not written before.
-    next_write: Option<Instant>,
+    /// What writing usage may take now.
+    left: Duration,
+    /// As of when.
+    saved: Option<Instant>,
     announced: Option<Instant>,
     has_news: bool,
     is_full: bool,
@@ -177,6 +181,8 @@ impl Edges {
         let mut is_write = false;
         // An edge that is new here was most likely written by the process before this one.
         let (mut is_unwritten, mut written) = (true, Instant::now());
+        let last_written = self.edges.get(&name).map(|before| before.written);
+        let may_write = last_written.is_some_and(|written| self.may_write(written, count));
         if let Some(before) = self.edges.get(&name) {
             is_change = before.applied != applied || before.rejected != rejected;
             written = before.written;
@@ -188,7 +194,7 @@ impl Edges {
                 is_write = true;
             } else {
                 is_unwritten = before.is_unwritten || before.since_ms != since_ms || before.counters != counters;
-                if is_unwritten && self.may_write(before.written, count) {
+                if is_unwritten && may_write {
                     record.lines = lines(clients);
                     is_write = true;
                     is_unwritten = false;
@@ -197,32 +203,42 @@ impl Edges {
         }
         let begun = Instant::now();
         let is_new = Handle::current().block_on(app.store().record_ack(&record))?;
-        if is_write {
+        if is_write && is_new {
             written = Instant::now();
             self.wrote(begun.elapsed());
         }
+        // Another replica has noted this word before, perhaps without the counters.
+        is_unwritten |= is_write && !is_new;
         if is_live {
             self.draw(app, &name, heard_at, since_ms, &counters);
         }
         self.has_news |= is_live;
         let edge = Edge { since_ms, heard_at, applied, rejected, counters, is_unwritten, written };
         self.edges.insert(name, edge);
-        if is_new && is_change {
+        // Also if another replica was quicker: this one may be the one that reconciles.
+        if is_change {
             app.wake();
         }
         Ok(())
     }
 
     /// Whether the usage of an edge that was last written at `written` may be written now.
-    fn may_write(&self, written: Instant, edges: u32) -> bool {
+    fn may_write(&mut self, written: Instant, edges: u32) -> bool {
         // Of those that wait, those that have waited longest: half the time in which all have their turn.
         let turn = (self.cost * SHARE * edges) / 2;
-        written.elapsed() >= WRITTEN.max(turn) && self.next_write.is_none_or(|at| Instant::now() >= at)
+        if written.elapsed() < WRITTEN.max(turn) {
+            return false;
+        }
+        let now = Instant::now();
+        let since = self.saved.map_or(SAVED * SHARE, |saved| now.saturating_duration_since(saved));
+        self.left = (self.left + since / SHARE).min(SAVED);
+        self.saved = Some(now);
+        self.left >= self.cost.min(SAVED)
     }
 
     fn wrote(&mut self, took: Duration) {
         self.cost = if self.cost.is_zero() { took } else { (self.cost * 7 + took) / 8 };
-        self.next_write = Some(Instant::now() + took * (SHARE - 1));
+        self.left = self.left.saturating_sub(took);
     }
 
     /// Adds what an edge has counted since its last word to the history.
@@ -341,11 +357,16 @@ mod tests {
         assert!(edges.may_write(long_ago, 200));
         assert!(!edges.may_write(Instant::now(), 1));
         edges.wrote(Duration::from_millis(300));
-        // All 200 would take a minute, a quarter of four minutes; and right after one there is none.
-        edges.next_write = None;
+        // All 200 would take a minute, a quarter of four minutes.
         assert!(!edges.may_write(long_ago, 200));
+        // Those that speak at once may take what was saved up, and no more.
+        let mut count = 1;
+        while edges.may_write(long_ago, 100) {
+            edges.wrote(Duration::from_millis(300));
+            count += 1;
+        }
+        assert_eq!(count, 6);
+        edges.saved = edges.saved.and_then(|at| at.checked_sub(Duration::from_secs(1)));
         assert!(edges.may_write(long_ago, 100));
-        edges.wrote(Duration::from_millis(300));
-        assert!(!edges.may_write(long_ago, 1));
     }
 }

@@ -275,6 +275,8 @@ impl GroupsSeen {
             let is_ahead = before.is_some_and(|before| group.place.next != before.place.next);
             group.members > 0 && !group.place.next.is_empty() && (group.behind == 0 || is_ahead)
         });
+        // The next round tells.
+        self.has_strangers = self.has_unnamed && before.is_some_and(|before| before.has_strangers);
         self.good_at = if self.is_good { Some(at) } else { before.and_then(|before| before.good_at) };
     }
 }

@@ -91,6 +91,10 @@ impl Store {
 
 /// Adds what the edge's counters have grown since they were last seen; all of them if they began anew.
 pub(super) async fn add(seen: &mut Observation, ack: &Ack, restarted: bool) -> Result<()> {
+    if ack.lines.is_empty() {
+        // Nothing to compare with thousands of counters.
+        return if restarted { begin_anew(seen, ack).await } else { Ok(()) };
+    }
     let rows = sqlx::query("SELECT client_id, delivered, dropped FROM edge_counters WHERE edge = $1")
         .bind(ack.edge.as_str())
         .fetch_all(&mut **seen)
@@ -130,9 +134,7 @@ pub(super) async fn add(seen: &mut Observation, ack: &Ack, restarted: bool) -> R
     }
 
     if restarted {
-        // A client that the new run has not counted yet counts from 0 in it, too.
-        let sql = "UPDATE edge_counters SET delivered = 0, dropped = 0 WHERE edge = $1";
-        sqlx::query(sql).bind(ack.edge.as_str()).execute(&mut **seen).await?;
+        begin_anew(seen, ack).await?;
     }
     let now: Vec<_> = now.into_iter().collect();
     for rows in now.chunks(ROWS) {
@@ -161,6 +163,13 @@ pub(super) async fn add(seen: &mut Observation, ack: &Ack, restarted: bool) -> R
         }
         query.execute(&mut **seen).await?;
     }
+    Ok(())
+}
+
+/// A client that an edge's new run has not counted yet counts from 0 in it, too.
+async fn begin_anew(seen: &mut Observation, ack: &Ack) -> Result<()> {
+    let sql = "UPDATE edge_counters SET delivered = 0, dropped = 0 WHERE edge = $1";
+    sqlx::query(sql).bind(ack.edge.as_str()).execute(&mut **seen).await?;
     Ok(())
 }
 

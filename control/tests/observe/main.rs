@@ -228,25 +228,53 @@ impl Voice {
     }
 
     fn say(&self, key: &str, value: Option<&str>) {
+        self.send(key, value);
+        self.wait();
+    }
+
+    fn send(&self, key: &str, value: Option<&str>) {
         let mut record = BaseRecord::<str, str>::to("tel.acks").key(key);
         record.payload = value;
         self.0.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
+    fn wait(&self) {
         while self.0.in_flight_count() > 0 {
             self.0.poll(Duration::from_millis(1));
         }
     }
 
     fn ack(&self, edge: &str, offset: i64, since_ms: u64, at_ms: i64, clients: &[(&str, u64, u64)]) {
+        self.acks([edge.to_owned()].into_iter(), offset, since_ms, at_ms, clients);
+    }
+
+    /// The same of several edges.
+    fn acks(
+        &self,
+        edges: impl Iterator<Item = String>,
+        offset: i64,
+        since_ms: u64,
+        at_ms: i64,
+        clients: &[(&str, u64, u64)],
+    ) {
         let clients: serde_json::Map<String, serde_json::Value> = clients
             .iter()
             .map(|(id, delivered, dropped)| {
                 ((*id).to_owned(), serde_json::json!({ "delivered": delivered, "dropped": dropped }))
             })
             .collect();
-        let ack = serde_json::json!({
-            "edge": edge, "topic_id": "list", "offset": offset, "rejected": [], "refused": "", "clients": clients,
+        let mut ack = serde_json::json!({
+            "edge": "", "topic_id": "list", "offset": offset, "rejected": [], "refused": "", "clients": clients,
             "at_ms": at_ms, "since_ms": since_ms, "version": "0.1.0",
         });
-        self.say(edge, Some(&ack.to_string()));
+        for edge in edges {
+            ack["edge"] = edge.clone().into();
+            self.send(&edge, Some(&ack.to_string()));
+            // Several megabytes of them may wait, no more.
+            if self.0.in_flight_count() > 20 {
+                self.wait();
+            }
+        }
+        self.wait();
     }
 }

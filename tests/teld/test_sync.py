@@ -73,9 +73,10 @@ class List:
 class Edge(Teld):
     """teld with the certificate of an edge. Its client list is there if the topic, or a test, has brought it."""
 
-    def __init__(self, folder, followed, inputs=None, **others):
+    def __init__(self, folder, followed, inputs=None, name=EDGE, **others):
         properties = followed.kafka.certificate("edge", f"edge:{EDGE}")
-        super().__init__(folder, inputs or {}, producer={"kafka": properties}, sync=followed.keys(), **others)
+        sync = {**followed.keys(), "edge": name}
+        super().__init__(folder, inputs or {}, producer={"kafka": properties}, sync=sync, **others)
 
     def list_clients(self, clients):
         if clients:
@@ -366,6 +367,34 @@ class Away(SyncCase):
         wait_for("the removal is compacted away", is_forgotten, 180)
         teld.start()
         teld.wait_until_listed([id for id in ids if id != "c3"])
+
+
+class Many(SyncCase):
+    EDGES, CHANGES = int(os.environ.get("TEL_SYNC_EDGES", "20")), 10
+
+    def test_a_change_is_in_every_edge_s_file_within_two_seconds(self):
+        followed = List(self.kafka)
+        followed.add("first")
+        edges = []
+        for number in range(self.EDGES):
+            folder = self.folder / f"{number}"
+            folder.mkdir()
+            edges.append(self.enterContext(Edge(folder, followed, name=f"many-{number}")))
+        for edge in edges:
+            edge.wait_until_listed(["first"], 120)
+        took = []
+        for number in range(self.CHANGES):
+            # kcat's own start, and its becoming the writer, are part of it.
+            start = time.time()
+            followed.add(f"more{number}")
+            for edge in edges:
+                edge.wait_until(f"change {number}", lambda: f"more{number}" in edge.listed(), 30)
+                took.append(edge.clients_file.stat().st_mtime - start)
+        took.sort()
+        p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
+        memory = sum(edge.as_process().memory("VmRSS") for edge in edges) / len(edges) / servers.MIB
+        print(f"  {self.EDGES} edges: p50 {p50:.2f} s, p99 {p99:.2f} s, maximum {took[-1]:.2f} s; {memory:.0f} MiB each")
+        self.assertLess(p99, 2)
 
 
 class Size(SyncCase):

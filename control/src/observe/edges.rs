@@ -46,6 +46,10 @@ const LONGEST_SPREAD: Millis = 3600 * 1000;
 pub(super) fn follow(app: &App, stop: &watch::Receiver<bool>) {
     let mut edges = Edges { clock: Clock::new(), ..Edges::default() };
     let mut said = String::new();
+    // Counters are told apart by client: without the clients, all of them would look new a moment later.
+    while !app.seen().volumes().is_ready() && !is_over(stop) {
+        rest(Duration::from_millis(20), stop);
+    }
     while !is_over(stop) {
         let result = follow_topic(app, stop, &mut edges, &mut said);
         if let Err(error) = result {
@@ -164,8 +168,9 @@ impl Edges {
         let heard_at = self.clock.heard(said.taken_ms, is_live, now());
         let since_ms = Millis::try_from(ack.since_ms).unwrap_or(Millis::MAX);
         let EdgeAck { edge: name, position, rejected, clients, .. } = ack;
-        let applied = (!position.topic_id.as_str().is_empty())
+        let applied = is_id(position.topic_id.as_str())
             .then(|| Position { topic_id: position.topic_id.as_str().to_owned(), offset: position.offset });
+        let rejected = shortened(rejected);
         let counters = numbered(app, &clients);
         let mut record = Ack {
             edge: name.clone(),
@@ -258,6 +263,24 @@ impl Edges {
             volumes.add(*number, from, at, grown);
         }
     }
+}
+
+/// Whether it may be a topic's id; an edge without a list has none.
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+/// Ids as many and as long as they can be: an edge may say anything.
+fn shortened(mut ids: Vec<String>) -> Vec<String> {
+    const MOST: usize = 1000;
+    const LONGEST: usize = 128;
+    ids.truncate(MOST);
+    for id in &mut ids {
+        if id.len() > LONGEST {
+            *id = id.chars().take(LONGEST).collect();
+        }
+    }
+    ids
 }
 
 /// The counters of known clients, by the client's number. What is not known is nobody's.

@@ -30,6 +30,8 @@ pub(super) struct Volumes {
     /// The number of each known client.
     numbers: HashMap<Arc<str>, u32>,
     clients: Vec<Volume>,
+    /// The clients that there are, are known.
+    is_ready: bool,
     /// When the first edge was heard of.
     since: Option<Millis>,
 }
@@ -68,6 +70,12 @@ impl Volumes {
                 self.clients.push(Volume { id, is_counted: false, ring: None });
             }
         }
+        self.is_ready = true;
+    }
+
+    /// Whether it was told which clients there are.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
     }
 
     /// The number of a client that is known.

@@ -264,7 +264,7 @@ impl Voice {
             })
             .collect();
         let mut ack = serde_json::json!({
-            "edge": "", "topic_id": "list", "offset": offset, "rejected": [], "refused": "", "clients": clients,
+            "edge": "", "topic_id": "list-of-the-test", "offset": offset, "rejected": [], "refused": "", "clients": clients,
             "at_ms": at_ms, "since_ms": since_ms, "version": "0.1.0",
         });
         for edge in edges {

@@ -4,7 +4,8 @@ use crate::broker::{shared, Broker};
 use crate::{eventually, id, write, Control, Reader, Voice};
 use std::time::{Duration, Instant};
 use tel_control::app::now;
-use tel_control::observe::{consumers, lines, ReadingView, Verdict};
+use tel_control::error::Kind;
+use tel_control::observe::{consumers, lines, LineView, ReadingView, Verdict};
 use tel_control::store::{Actor, CredentialState};
 
 /// A client with its topic and its first credential's rights.
@@ -58,22 +59,12 @@ async fn each_state_of_a_client_s_reading_has_its_word() {
     })
     .await;
     write(broker, "logs.r83", numbered(40), Duration::from_secs(60));
-    let view = until(&control, "r83", Verdict::NoConsumer).await;
-    let view = match view.lines {
-        40 => view,
-        _ => {
-            eventually("its lines", async || {
-                let view = consumers::reading(&control.app, &id("r83")).await.unwrap();
-                if view.lines == 40 {
-                    Ok(view)
-                } else {
-                    Err(format!("{view:?}"))
-                }
-            })
-            .await
-        }
-    };
-    assert!(view.oldest_at.is_some());
+    let view = eventually("its lines", async || match consumers::reading(&control.app, &id("r83")).await {
+        Ok(view) if view.lines == 40 && view.oldest_at.is_some() => Ok(view),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!(view.verdict, Verdict::NoConsumer);
 
     // A group that is not its own.
     let wrong = Reader::start(broker, "r83", "anything", "foo", "logs.r83");
@@ -117,13 +108,9 @@ async fn each_state_of_a_client_s_reading_has_its_word() {
 
     // Fresh lines that wait are no loss.
     write(broker, "logs.r83", numbered(10), Duration::ZERO);
-    let view = eventually("waiting lines", async || {
-        let view = consumers::reading(&control.app, &id("r83")).await.unwrap();
-        if view.groups[0].behind == 10 {
-            Ok(view)
-        } else {
-            Err(format!("{view:?}"))
-        }
+    let view = eventually("waiting lines", async || match consumers::reading(&control.app, &id("r83")).await {
+        Ok(view) if view.groups[0].behind == 10 && view.groups[0].loses_in_ms.is_some() => Ok(view),
+        other => Err(format!("{other:?}")),
     })
     .await;
     assert_eq!(view.verdict, Verdict::Reading);
@@ -216,25 +203,36 @@ async fn the_last_lines_are_read_without_a_group() {
     let control = Control::open(broker).await;
     client(broker, &control, "r87").await;
     let app = &control.app;
-    assert!(lines::last(app, &id("r87"), 10).await.unwrap().is_empty());
+    // On a busy machine two seconds may be too few for all of them.
+    let last = async |count: usize, fits: &dyn Fn(&[LineView]) -> bool| {
+        eventually("lines", async || {
+            let begun = Instant::now();
+            let lines = lines::last(app, &id("r87"), count).await.map_err(|error| error.to_string())?;
+            println!("{} last lines: {:?}", lines.len(), begun.elapsed());
+            if fits(&lines) {
+                Ok(lines)
+            } else {
+                Err(format!("{lines:?}").chars().take(1000).collect())
+            }
+        })
+        .await
+    };
+    last(10, &|lines| lines.is_empty()).await;
     write(broker, "logs.r87", numbered(1000), Duration::from_secs(10));
-    let begun = Instant::now();
-    let last = lines::last(app, &id("r87"), 50).await.unwrap();
-    println!("50 last lines of 1,000: {:?}", begun.elapsed());
     let wanted: Vec<String> = numbered(1000).skip(950).collect();
-    assert_eq!(last.iter().map(|line| line.text.clone()).collect::<Vec<_>>(), wanted);
-    assert!(last.windows(2).all(|two| two[0].at_ms < two[1].at_ms));
-    assert_eq!(lines::last(app, &id("r87"), 1_000_000).await.unwrap().len(), lines::MOST_LINES);
+    let seen = last(50, &|lines| lines.iter().map(|line| &line.text).eq(&wanted)).await;
+    assert!(seen.windows(2).all(|two| two[0].at_ms < two[1].at_ms));
+    last(1_000_000, &|lines| lines.len() == lines::MOST_LINES).await;
 
     // Long ones are fewer, and the last is there.
     let long = |number: usize| format!("{number} {}", "x".repeat(30_000));
     write(broker, "logs.r87", (0..100).map(long), Duration::ZERO);
-    let last = lines::last(app, &id("r87"), 100).await.unwrap();
-    let bytes: usize = last.iter().map(|line| line.text.len()).sum();
-    assert!(bytes <= 1 << 20 && last.len() > 20, "{} lines, {bytes} bytes", last.len());
-    assert!(last.last().unwrap().text.starts_with("99 "));
+    let seen =
+        last(100, &|lines| lines.len() > 20 && lines.last().is_some_and(|line| line.text.starts_with("99 "))).await;
+    let bytes: usize = seen.iter().map(|line| line.text.len()).sum();
+    assert!(bytes <= 1 << 20, "{} lines, {bytes} bytes", seen.len());
 
-    // Many at once share few consumers.
+    // Many at once share few consumers; those whose turn does not come are told so.
     let begun = Instant::now();
     let tasks: Vec<_> = (0..40)
         .map(|_| {
@@ -244,11 +242,17 @@ async fn the_last_lines_are_read_without_a_group() {
         .collect();
     let mut done = 0;
     for task in tasks {
-        done += usize::from(task.await.unwrap().is_ok_and(|lines| lines.len() == 20));
+        match task.await.unwrap() {
+            Ok(lines) => {
+                assert!((1..=20).contains(&lines.len()));
+                done += 1;
+            }
+            Err(error) => assert_eq!(error.kind, Kind::Unavailable, "{error}"),
+        }
     }
     println!("{done} of 40 looks at once: {:?}", begun.elapsed());
-    assert!(done > 0);
+    last(20, &|lines| lines.len() == 20).await;
     let groups = broker.admin().list_groups().unwrap();
     assert!(!groups.iter().any(|group| group.starts_with("tel-control")), "{groups:?}");
-    assert!(lines::last(app, &id("nobody"), 20).await.is_err());
+    assert_eq!(lines::last(app, &id("nobody"), 20).await.unwrap_err().kind, Kind::NotFound);
 }

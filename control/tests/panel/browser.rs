@@ -76,8 +76,12 @@ async fn serve(router: Router) -> String {
 }
 
 /// With `TEL_PANEL_SHOTS` set to a folder, each screen is left there as a picture.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_person_does_all_of_it_in_a_browser() {
+#[test]
+fn a_person_does_all_of_it_in_a_browser() {
+    crate::run(in_a_browser());
+}
+
+async fn in_a_browser() {
     let site = Site::anywhere().await;
     let panel = serve(site.router.clone()).await;
     let stage = serve(Router::new().route("/{client}/{what}", post(act)).with_state(site.app.clone())).await;

@@ -1,5 +1,6 @@
 //! Links from another panel.
 
+use crate::run;
 use crate::site::{encoded, Site, LAUNCH_SECRET};
 use axum::http::{header, StatusCode};
 use openssl::hash::MessageDigest;
@@ -20,72 +21,78 @@ fn good(nonce: &str) -> String {
     link(LAUNCH_SECRET, "c83", "Ada & Co <b>", now() / 1000 + 120, nonce)
 }
 
-#[tokio::test]
-async fn a_link_lets_a_person_in_once() {
-    let site = Site::new().await;
-    let link = good("0123456789abcdef");
-    // Previews and scanners open links, too.
-    for _ in 0..3 {
-        let answer = site.get(&link, None).await;
-        assert_eq!(answer.status, StatusCode::OK);
-        assert!(answer.text().contains("Ada &#38; Co &#60;b&#62;"), "{}", answer.text());
-        assert!(answer.header(header::SET_COOKIE).is_empty());
-    }
-    let before = site.changes().await;
-    assert_eq!(site.post_from(Some("https://evil.example"), &link, None, &[]).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(site.changes().await, before);
-    let answer = site.post(&link, None, &[]).await;
-    assert_eq!((answer.status, answer.header(header::LOCATION)), (StatusCode::SEE_OTHER, "/"));
-    let cookie = answer.header(header::SET_COOKIE).split([';', '=']).nth(1).unwrap().to_owned();
-    let session = site.app.store().session(&cookie, now()).await.unwrap().unwrap();
-    assert_eq!((session.who.client, session.who.label.as_str()), (Some(crate::id("c83")), "Ada & Co <b>"));
-    assert_eq!(site.audited("client:c83").await, ["session.begin"]);
-
-    let again = site.post(&link, None, &[]).await;
-    assert_eq!(again.status, StatusCode::FORBIDDEN);
-    assert!(again.text().contains("used before") && again.header(header::SET_COOKIE).is_empty());
-    assert_eq!(site.post(&good("another-nonce-16"), None, &[]).await.status, StatusCode::SEE_OTHER);
-}
-
-#[tokio::test]
-async fn a_link_that_two_use_at_once_lets_one_in() {
-    let site = std::sync::Arc::new(Site::new().await);
-    let link = good("0123456789abcdef");
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..8 {
-        let (site, link) = (site.clone(), link.clone());
-        tasks.spawn(async move { site.post(&link, None, &[]).await.status });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == StatusCode::SEE_OTHER).count(), 1, "{statuses:?}");
-}
-
-#[tokio::test]
-async fn other_links_let_nobody_in() {
-    let site = Site::new().await;
-    let soon = now() / 1000 + 120;
-    let nonce = "0123456789abcdef";
-    let signed = |client: &str, expires: i64, nonce: &str| link(LAUNCH_SECRET, client, "Ada", expires, nonce);
-    for (why, link) in [
-        ("forged", link("another secret of enough bytes!!", "c83", "Ada", soon, nonce)),
-        ("another client", good(nonce).replace("client=c83", "client=c84")),
-        ("later", signed("c83", soon, nonce).replace(&soon.to_string(), &(soon + 60).to_string())),
-        ("something added", format!("{}&client=c84", good(nonce))),
-        ("something before", good(nonce).replace("/launch?", "/launch?client=c84&")),
-        ("expired", signed("c83", now() / 1000 - 1, nonce)),
-        ("too long", signed("c83", now() / 1000 + 310, nonce)),
-        ("a guessable nonce", signed("c83", soon, "1")),
-        ("no client", signed("", soon, nonce)),
-        ("no id", signed("..%2Fc83", soon, nonce)),
-        ("unsigned", "/launch?client=c83&name=Ada&expires=1&nonce=0123456789abcdef".to_owned()),
-        ("nothing", "/launch".to_owned()),
-    ] {
-        let before = site.changes().await;
-        for answer in [site.get(&link, None).await, site.post(&link, None, &[]).await] {
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{why}");
-            assert!(answer.header(header::SET_COOKIE).is_empty(), "{why}");
-            assert!(!answer.text().contains(LAUNCH_SECRET));
+#[test]
+fn a_link_lets_a_person_in_once() {
+    run(async {
+        let site = Site::new().await;
+        let link = good("0123456789abcdef");
+        // Previews and scanners open links, too.
+        for _ in 0..3 {
+            let answer = site.get(&link, None).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert!(answer.text().contains("Ada &#38; Co &#60;b&#62;"), "{}", answer.text());
+            assert!(answer.header(header::SET_COOKIE).is_empty());
         }
-        assert_eq!(site.changes().await, before, "{why}");
-    }
+        let before = site.changes().await;
+        assert_eq!(site.post_from(Some("https://evil.example"), &link, None, &[]).await.status, StatusCode::FORBIDDEN);
+        assert_eq!(site.changes().await, before);
+        let answer = site.post(&link, None, &[]).await;
+        assert_eq!((answer.status, answer.header(header::LOCATION)), (StatusCode::SEE_OTHER, "/"));
+        let cookie = answer.header(header::SET_COOKIE).split([';', '=']).nth(1).unwrap().to_owned();
+        let session = site.app.store().session(&cookie, now()).await.unwrap().unwrap();
+        assert_eq!((session.who.client, session.who.label.as_str()), (Some(crate::id("c83")), "Ada & Co <b>"));
+        assert_eq!(site.audited("client:c83").await, ["session.begin"]);
+
+        let again = site.post(&link, None, &[]).await;
+        assert_eq!(again.status, StatusCode::FORBIDDEN);
+        assert!(again.text().contains("used before") && again.header(header::SET_COOKIE).is_empty());
+        assert_eq!(site.post(&good("another-nonce-16"), None, &[]).await.status, StatusCode::SEE_OTHER);
+    });
+}
+
+#[test]
+fn a_link_that_two_use_at_once_lets_one_in() {
+    run(async {
+        let site = std::sync::Arc::new(Site::new().await);
+        let link = good("0123456789abcdef");
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (site, link) = (site.clone(), link.clone());
+            tasks.spawn(async move { site.post(&link, None, &[]).await.status });
+        }
+        let statuses = tasks.join_all().await;
+        assert_eq!(statuses.iter().filter(|status| **status == StatusCode::SEE_OTHER).count(), 1, "{statuses:?}");
+    });
+}
+
+#[test]
+fn other_links_let_nobody_in() {
+    run(async {
+        let site = Site::new().await;
+        let soon = now() / 1000 + 120;
+        let nonce = "0123456789abcdef";
+        let signed = |client: &str, expires: i64, nonce: &str| link(LAUNCH_SECRET, client, "Ada", expires, nonce);
+        for (why, link) in [
+            ("forged", link("another secret of enough bytes!!", "c83", "Ada", soon, nonce)),
+            ("another client", good(nonce).replace("client=c83", "client=c84")),
+            ("later", signed("c83", soon, nonce).replace(&soon.to_string(), &(soon + 60).to_string())),
+            ("something added", format!("{}&client=c84", good(nonce))),
+            ("something before", good(nonce).replace("/launch?", "/launch?client=c84&")),
+            ("expired", signed("c83", now() / 1000 - 1, nonce)),
+            ("too long", signed("c83", now() / 1000 + 310, nonce)),
+            ("a guessable nonce", signed("c83", soon, "1")),
+            ("no client", signed("", soon, nonce)),
+            ("no id", signed("..%2Fc83", soon, nonce)),
+            ("unsigned", "/launch?client=c83&name=Ada&expires=1&nonce=0123456789abcdef".to_owned()),
+            ("nothing", "/launch".to_owned()),
+        ] {
+            let before = site.changes().await;
+            for answer in [site.get(&link, None).await, site.post(&link, None, &[]).await] {
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{why}");
+                assert!(answer.header(header::SET_COOKIE).is_empty(), "{why}");
+                assert!(!answer.text().contains(LAUNCH_SECRET));
+            }
+            assert_eq!(site.changes().await, before, "{why}");
+        }
+    });
 }

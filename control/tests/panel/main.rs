@@ -10,7 +10,15 @@ mod sessions;
 mod site;
 mod stage;
 
+use std::future::Future;
 use tel_control::names::ClientId;
+
+/// Runs a test. Calls to Kafka that nobody waits for any more do not hold it up at its end.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(test);
+    runtime.shutdown_background();
+}
 
 fn id(text: &str) -> ClientId {
     ClientId::new(text).unwrap()

@@ -14,6 +14,10 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Redirect, Response};
+use std::time::Duration;
+
+/// The whole page waits for Kafka no longer than that; what comes later is shown later.
+const KAFKA: Duration = Duration::from_millis(700);
 
 /// The links between a client's pages.
 pub(super) struct Tabs {
@@ -213,7 +217,7 @@ pub(super) async fn show(panel: &Panel, visitor: &Visitor, id: &ClientId, uri: &
     page.refresh = Some(if progress.is_moving() { 2 } else { 30 });
     html(&ClientPage {
         tabs: Tabs::new(id, "service", visitor),
-        reading: ReadingPart::new(&panel.app, id, &view).await,
+        reading: ReadingPart::new(&panel.app, id, &view, Some(KAFKA)).await,
         volume: VolumePart::new(&panel.app, id).await?,
         connection: Connection::new(panel, id, &view, visitor.session.csrf()).await?,
         retention: duration(retention),

@@ -12,13 +12,16 @@ use axum::http::{StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{watch, OwnedSemaphorePermit};
+use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, Instant};
 
-/// Pages that are told of changes at once. Others ask now and then.
-pub(super) const MOST_STREAMS: usize = 1000;
+/// Pages that are told of changes at once, and those of one session. Others ask now and then.
+const MOST_STREAMS: usize = 400;
+const MOST_OF_ONE: usize = 12;
 /// Changes of a client within so long are told together.
 const TOGETHER: Duration = Duration::from_millis(200);
 /// The same for changes of any client: there may be thousands.
@@ -35,7 +38,40 @@ struct Stream {
     /// What was told of last.
     known: String,
     until: Instant,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// How many streams each session has.
+#[derive(Default)]
+pub(super) struct Places(Mutex<HashMap<String, usize>>);
+
+/// One of them, until it is dropped.
+struct Place {
+    of: Arc<Places>,
+    cookie: String,
+}
+
+impl Places {
+    fn take(self: &Arc<Places>, cookie: &str) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.values().sum::<usize>() >= MOST_STREAMS || taken.get(cookie).is_some_and(|own| *own >= MOST_OF_ONE) {
+            return None;
+        }
+        *taken.entry(cookie.to_owned()).or_default() += 1;
+        Some(Place { of: Arc::clone(self), cookie: cookie.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.cookie) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.cookie);
+            }
+        }
+    }
 }
 
 /// `GET /events?client=ID`, or without a client for operators.
@@ -47,7 +83,7 @@ pub(super) async fn events(State(panel): State<Panel>, visitor: Visitor, uri: Ur
             None
         }
     };
-    let Ok(permit) = panel.streams.clone().try_acquire_owned() else {
+    let Some(place) = panel.streams.take(&visitor.cookie) else {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     };
     let stream = Stream {
@@ -58,7 +94,7 @@ pub(super) async fn events(State(panel): State<Panel>, visitor: Visitor, uri: Ur
         cookie: visitor.cookie,
         known: String::new(),
         until: Instant::now() + LONGEST,
-        _permit: permit,
+        _place: place,
     };
     let events = stream::unfold(stream, |mut stream| async move {
         stream.next().await.map(|event| (Ok::<Event, Infallible>(event), stream))
@@ -101,6 +137,24 @@ impl Stream {
 }
 
 fn changed() -> Event {
-    // Browsers pass over events without data.
-    Event::default().event("changed").data("yes")
+    // Browsers pass over an event without data.
+    Event::default().event("changed").data("look again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_few_and_given_back() {
+        let places = Arc::new(Places::default());
+        let mut own: Vec<Place> = (0..MOST_OF_ONE).filter_map(|_| places.take("a")).collect();
+        assert!(own.len() == MOST_OF_ONE && places.take("a").is_none());
+        let others: Vec<Place> = (0..1000).filter_map(|n| places.take(&n.to_string())).collect();
+        assert_eq!(others.len(), MOST_STREAMS - MOST_OF_ONE);
+        own.clear();
+        assert!(places.take("a").is_some());
+        drop(others);
+        assert!(places.0.lock().unwrap().is_empty());
+    }
 }

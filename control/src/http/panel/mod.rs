@@ -29,17 +29,16 @@ mod usage;
 mod words;
 
 use crate::app::App;
-use axum::extract::{DefaultBodyLimit, State};
+use crate::http::limits::{small_body, Limiter};
+use axum::extract::State;
 use axum::http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{from_fn, map_response_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::Router;
 use page::Problem;
+use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Bytes of a form; a certificate request is the longest field.
-const LONGEST_FORM: usize = 64 * 1024;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -48,8 +47,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 #[derive(Clone)]
 struct Panel {
     app: App,
-    attempts: Arc<session::Attempts>,
-    streams: Arc<tokio::sync::Semaphore>,
+    failures: Arc<Limiter<IpAddr>>,
+    streams: Arc<live::Places>,
 }
 
 impl Panel {
@@ -59,14 +58,8 @@ impl Panel {
 }
 
 /// The panel's pages.
-///
-/// Attempts to sign in are limited by the address in [`axum::extract::ConnectInfo`] of the request; without it, all together.
 pub fn router(app: App) -> Router {
-    let panel = Panel {
-        app,
-        attempts: Arc::new(session::Attempts::default()),
-        streams: Arc::new(tokio::sync::Semaphore::new(live::MOST_STREAMS)),
-    };
+    let panel = Panel { app, failures: Arc::new(session::failures()), streams: Arc::new(live::Places::default()) };
     Router::new()
         .route("/", get(home))
         .route("/login", get(session::sign_in_page).post(session::sign_in))
@@ -99,11 +92,13 @@ pub fn router(app: App) -> Router {
         .route("/usage", get(usage::page))
         .route("/audit", get(audit::page))
         .route("/status", get(status::page))
+        .route("/status/accept-database", post(status::accept_database))
+        .route("/status/accept-list", post(status::accept_list))
         .route("/static/panel.css", get(style))
         .route("/static/panel.js", get(script))
         .route("/static/icon.svg", get(icon))
         .route("/{*path}", get(nowhere))
-        .layer(DefaultBodyLimit::max(LONGEST_FORM))
+        .layer(from_fn(small_body))
         .layer(map_response_with_state(panel.clone(), protect))
         .with_state(panel)
 }

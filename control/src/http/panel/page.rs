@@ -71,6 +71,8 @@ fn said(key: &str) -> Option<&'static str> {
         "settings" => "The settings are saved and being applied.",
         "retry" => "The failed steps are tried again now.",
         "retired" => "The edge is retired.",
+        "database-accepted" => "This database is accepted: what the list has is taken over.",
+        "list-accepted" => "The list is accepted as it is; edges are told so.",
         "token-revoked" => "The token is revoked.",
         _ => return None,
     })

@@ -14,6 +14,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Days of volume that are plotted.
 const DAYS: i64 = 30;
@@ -42,14 +43,19 @@ pub(super) struct ReadingPart {
 }
 
 impl ReadingPart {
-    /// Also if it is not known: then that is what is said.
-    pub async fn new(app: &App, id: &ClientId, view: &ClientView) -> ReadingPart {
+    /// Also if it is not known: then that is what is said. Kafka is waited for so long, if that is given.
+    pub async fn new(app: &App, id: &ClientId, view: &ClientView, patience: Option<Duration>) -> ReadingPart {
         let edges = (view.edges.current, view.edges.known);
         if view.leaving.is_some() {
             let text = "The service has ended; consumers are refused.";
             return ReadingPart::without(id, "busy", "Nothing is read any more", text.into());
         }
-        match consumers::reading(app, id).await {
+        let reading = tokio::time::timeout(patience.unwrap_or(Duration::MAX), consumers::reading(app, id)).await;
+        let Ok(reading) = reading else {
+            let text = "Kafka is being asked; what it says is shown here.";
+            return ReadingPart::without(id, "unknown", "Looking\u{2026}", text.into());
+        };
+        match reading {
             Ok(reading) => ReadingPart::known(id, edges, &reading),
             Err(error) => {
                 let text = format!("What your consumers do is not known at the moment: {}.", error.text);
@@ -186,7 +192,7 @@ pub(super) async fn reading(
 ) -> Result<Response, Problem> {
     let id = visitor.may_see(&id)?;
     let view = clients::view(&panel.app, &id).await?;
-    html(&ReadingPart::new(&panel.app, &id, &view).await)
+    html(&ReadingPart::new(&panel.app, &id, &view, None).await)
 }
 
 /// `GET /clients/{id}/volume`

@@ -3,26 +3,22 @@
 use super::page::{html, query, Page, Problem};
 use super::Panel;
 use crate::app::now;
+use crate::http::limits::{household, Limiter, Rate};
+use crate::http::{address, Peer};
 use crate::names::ClientId;
 use crate::store::{Actor, Millis, Session, Who};
 use askama::Template;
-use axum::extract::{ConnectInfo, Form, FromRequest, FromRequestParts, Request, State};
+use axum::extract::{Form, FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{header, HeaderMap, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// A session ends after so long, whatever happens in it.
 pub(super) const SESSION: Millis = 12 * 3600 * 1000;
-/// Attempts to sign in at once from one address...
-const ATTEMPTS: f64 = 10.0;
-/// ...and seconds until there is another one.
-const SECONDS_PER_ATTEMPT: f64 = 6.0;
-/// Addresses remembered; more are forgotten once they have all their attempts again.
-const MOST_ADDRESSES: usize = 10_000;
+/// Failures to sign in from one address: so many at once, and one in six seconds in the long run.
+const FAILURES: Rate = Rate { burst: 10.0, per_second: 1.0 / 6.0 };
 
 /// Someone with a session.
 pub(super) struct Visitor {
@@ -129,7 +125,7 @@ impl FromRequest<Panel> for Posted {
 /// A form of someone who has no session yet, sent from a page of ours.
 pub(super) struct FirstForm {
     pub fields: Fields,
-    pub from: Option<IpAddr>,
+    pub from: IpAddr,
 }
 
 impl FromRequest<Panel> for FirstForm {
@@ -138,7 +134,7 @@ impl FromRequest<Panel> for FirstForm {
     async fn from_request(request: Request, panel: &Panel) -> Result<FirstForm, Response> {
         let (parts, body) = request.into_parts();
         check_origin(panel, &parts).map_err(IntoResponse::into_response)?;
-        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let from = household(address(parts.extensions.get::<Peer>()));
         let fields = fields(Request::from_parts(parts, body), panel).await?;
         Ok(FirstForm { fields, from })
     }
@@ -231,14 +227,12 @@ pub(super) async fn sign_in_page(uri: Uri) -> Result<Response, Problem> {
 
 /// `POST /login`
 pub(super) async fn sign_in(State(panel): State<Panel>, form: FirstForm) -> Result<Response, Problem> {
-    panel.attempts.take(form.from).map_err(Problem::too_many)?;
+    panel.failures.check(&form.from, Instant::now()).map_err(Problem::too_many)?;
     let next = form.fields.get("next");
     match panel.app.store().authenticate(form.fields.get("token"), now()).await? {
-        Some(who) => {
-            panel.attempts.give_back(form.from);
-            begin(&panel, &who, next).await
-        }
+        Some(who) => begin(&panel, &who, next).await,
         None => {
+            panel.failures.take(form.from, Instant::now()).map_err(Problem::too_many)?;
             let page = SignIn { page: Page::without_session("Sign in"), next: next.to_owned(), wrong: true };
             let mut response = html(&page)?;
             *response.status_mut() = axum::http::StatusCode::FORBIDDEN;
@@ -257,67 +251,14 @@ pub(super) async fn sign_out(State(panel): State<Panel>, posted: Posted) -> Resu
     Ok(response)
 }
 
-/// Attempts that each address has left, and when that was so.
-#[derive(Default)]
-pub(super) struct Attempts {
-    left: Mutex<HashMap<Option<IpAddr>, (f64, Instant)>>,
-}
-
-impl Attempts {
-    /// Takes an attempt; without one left, in how many seconds there is one.
-    pub fn take(&self, from: Option<IpAddr>) -> Result<(), u64> {
-        self.take_at(from, Instant::now())
-    }
-
-    fn take_at(&self, from: Option<IpAddr>, at: Instant) -> Result<(), u64> {
-        let mut addresses = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = |(left, since): (f64, Instant)| {
-            (left + at.saturating_duration_since(since).as_secs_f64() / SECONDS_PER_ATTEMPT).min(ATTEMPTS)
-        };
-        if addresses.len() >= MOST_ADDRESSES {
-            addresses.retain(|_, seen| left(*seen) < ATTEMPTS);
-        }
-        let has = addresses.get(&from).map_or(ATTEMPTS, |seen| left(*seen));
-        if has < 1.0 {
-            // Whole seconds, and at least one: what waits for less asks in vain.
-            let mut seconds = 1u32;
-            while has + f64::from(seconds) / SECONDS_PER_ATTEMPT < 1.0 {
-                seconds += 1;
-            }
-            return Err(u64::from(seconds));
-        }
-        addresses.insert(from, (has - 1.0, at));
-        Ok(())
-    }
-
-    /// Gives an attempt back that was none.
-    pub fn give_back(&self, from: Option<IpAddr>) {
-        if let Some((left, _)) = self.left.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&from) {
-            *left += 1.0;
-        }
-    }
+/// Failures to sign in, by address.
+pub(super) fn failures() -> Limiter<IpAddr> {
+    Limiter::new(FAILURES)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn attempts_run_out_and_come_back() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
-        let one = Some(IpAddr::from([192, 0, 2, 1]));
-        for _ in 0..10 {
-            assert_eq!(attempts.take_at(one, start), Ok(()));
-        }
-        assert_eq!(attempts.take_at(one, start), Err(6));
-        assert_eq!(attempts.take_at(None, start), Ok(()));
-        assert_eq!(attempts.take_at(one, start + Duration::from_secs(4)), Err(2));
-        assert_eq!(attempts.take_at(one, start + Duration::from_secs(7)), Ok(()));
-        attempts.give_back(one);
-        assert_eq!(attempts.take_at(one, start + Duration::from_secs(7)), Ok(()));
-        assert!(attempts.take_at(one, start + Duration::from_secs(7)).is_err());
-    }
 
     #[test]
     fn signing_in_leads_to_no_other_site() {

@@ -1,12 +1,14 @@
 //! How tel-control itself is, for operators.
 
-use super::page::{html, Page, Problem};
-use super::session::Visitor;
-use super::words::{count, When};
+use super::page::{html, see, Page, Problem};
+use super::session::{Posted, Visitor};
+use super::words::{count, counted, When};
 use super::Panel;
-use crate::app::now;
+use crate::app::{now, App};
 use crate::error::Error;
+use crate::names::LIST_TOPIC;
 use crate::onboarding::edges;
+use crate::reconcile::{self, Role};
 use crate::store::Rank;
 use askama::Template;
 use axum::extract::State;
@@ -34,6 +36,9 @@ struct Check {
 #[template(path = "status.html")]
 struct StatusPage {
     page: Page,
+    /// What waits for an operator's decision.
+    holding: Option<String>,
+    notices: Vec<String>,
     checks: Vec<Check>,
     /// Whose, which, until when.
     expiring: Vec<(String, u32, Option<When>)>,
@@ -45,6 +50,8 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
     visitor.operator()?;
     let app = &panel.app;
     let at = now();
+    let mut page = Page::new("Status", "status", &visitor).said(&uri);
+    page.refresh = Some(10);
     let mut checks = Vec::new();
 
     let counts = app.store().count_ranks().await?;
@@ -79,16 +86,9 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
         link: Some(("/edges", "See them")),
     });
 
-    let asking = app.kafka(|admin, _| admin.describe_topics(&[crate::names::LIST_TOPIC.to_owned()]));
-    let asked = tokio::time::timeout(PATIENCE, asking).await;
-    let asked = asked.unwrap_or_else(|_| Err(Error::unavailable("It does not answer.")));
-    checks.push(match asked.map(|topics| topics.into_iter().next()) {
-        Ok(Some(Ok(_))) => {
-            Check { tone: "ok", title: "Kafka", text: "It answers, and has the client list.".into(), link: None }
-        }
-        Ok(Some(Err(error))) | Err(error) => Check { tone: "bad", title: "Kafka", text: error.text, link: None },
-        Ok(None) => Check { tone: "bad", title: "Kafka", text: "It gave no answer.".into(), link: None },
-    });
+    let status = reconcile::status(app);
+    checks.push(reconciler(&status));
+    checks.push(kafka(app, &status).await);
 
     let authority = app.authority().not_after()?.saturating_mul(1000);
     let left = authority - at;
@@ -110,7 +110,9 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
     let marker = app.store().marker().await?;
     let policy = app.config().topic;
     html(&StatusPage {
-        page: Page::new("Status", "status", &visitor).said(&uri),
+        page,
+        holding: status.holding,
+        notices: status.notices,
         checks,
         expiring: expiring.map(|c| (c.id.to_string(), c.generation, c.not_after.map(When::at))).collect(),
         facts: vec![
@@ -124,6 +126,66 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
             ("Unused credentials are revoked after", super::words::duration(millis(app.config().unused_credential))),
         ],
     })
+}
+
+/// What the reconciler says of itself.
+fn reconciler(status: &reconcile::Status) -> Check {
+    let pass = status.last_pass.as_ref().map_or_else(String::new, |pass| {
+        let at = When::of(&pass.at).map_or_else(|| pass.at.clone(), |at| at.relative());
+        let compared = counted(pass.clients as u64, "client", "clients");
+        match pass.differing {
+            0 => format!(" All of Kafka was compared {at}: {compared}, none differing."),
+            differing => format!(
+                " All of Kafka was compared {at}: {compared}, {} differing, done again.",
+                count(differing as u64)
+            ),
+        }
+    });
+    let (tone, text) = match (status.role, &status.database) {
+        (_, Some(why)) => ("bad", why.clone()),
+        (Role::Leading, None) => ("ok", format!("It works.{pass}")),
+        (Role::Standby, None) => ("ok", "Another process does the work; this one stands by.".to_owned()),
+        (Role::Holding, None) => ("bad", "It waits for your decision, and changes nothing meanwhile.".to_owned()),
+        (Role::Starting, None) => ("warn", "It has not begun yet.".to_owned()),
+        (Role::Stopped, None) => ("bad", "It has ended.".to_owned()),
+    };
+    Check { tone, title: "Reconciler", text, link: None }
+}
+
+/// Who leads knows how Kafka is; others ask it.
+async fn kafka(app: &App, status: &reconcile::Status) -> Check {
+    let answer = match (status.role, &status.kafka) {
+        (_, Some(why)) => Err(Error::unavailable(why)),
+        (Role::Leading, None) => Ok(()),
+        _ => {
+            let asking = app.kafka(|admin, _| {
+                let topics = admin.describe_topics(&[LIST_TOPIC.to_owned()])?;
+                topics.into_iter().try_for_each(|topic| topic.map(|_| ()))
+            });
+            tokio::time::timeout(PATIENCE, asking)
+                .await
+                .unwrap_or_else(|_| Err(Error::unavailable("It does not answer.")))
+        }
+    };
+    let (tone, text) = match answer {
+        Ok(()) => ("ok", "It answers, and has the client list.".to_owned()),
+        Err(error) => ("bad", error.text),
+    };
+    Check { tone, title: "Kafka", text, link: None }
+}
+
+/// `POST /status/accept-database`
+pub(super) async fn accept_database(State(panel): State<Panel>, posted: Posted) -> Result<Response, Problem> {
+    let who = posted.visitor.operator()?;
+    reconcile::accept(&panel.app, &who).await?;
+    Ok(see("/status", "database-accepted"))
+}
+
+/// `POST /status/accept-list`
+pub(super) async fn accept_list(State(panel): State<Panel>, posted: Posted) -> Result<Response, Problem> {
+    let who = posted.visitor.operator()?;
+    reconcile::accept_list(&panel.app, &who).await?;
+    Ok(see("/status", "list-accepted"))
 }
 
 fn millis(span: std::time::Duration) -> u64 {

@@ -1,69 +1,7 @@
 // Does with the panel what people do, in Chromium. Every page is checked for what the browser complains about, and for width.
-import { createRequire } from "node:module";
 import { strict as assert } from "node:assert";
-import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-
-const env = process.env;
-const { chromium } = createRequire(join(env.PACKAGES, "package.json"))("playwright-core");
-const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: flags });
-const complaints = [];
-const start = Date.now();
-if (env.SHOTS) mkdirSync(env.SHOTS, { recursive: true });
-
-async function visitor(width, more = {}) {
-  const context = await browser.newContext({ viewport: { width, height: width < 600 ? 844 : 900 }, acceptDownloads: true, ...more });
-  const page = await context.newPage();
-  page.setDefaultTimeout(20000);
-  page.on("console", (message) => {
-    // Refusals that a step below provokes are named there.
-    if (["error", "warning"].includes(message.type())) complaints.push(`${page.url()}: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error}`));
-  page.on("response", (answer) => answer.status() >= 500 && complaints.push(`${answer.url()}: ${answer.status()}`));
-  return page;
-}
-
-const stage = async (client, what) => {
-  const answer = await fetch(`${env.STAGE}/${client}/${what}`, { method: "POST" });
-  assert.equal(answer.status, 200, what);
-};
-
-// No page scrolls sideways; parts that do are regions of their own. Then a picture, if they are wanted.
-async function look(page, name) {
-  if (env.SHOTS) console.log(`${((Date.now() - start) / 1000).toFixed(1)} s: ${name}`);
-  const width = page.viewportSize().width;
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-  assert.ok(wide <= width, `${name}: ${wide} pixels wide at ${width}`);
-  if (env.SHOTS) await page.screenshot({ path: join(env.SHOTS, `${name}-${width}.png`), fullPage: true });
-}
-
-// Goes from one thing to the next as the Tab key does, until the one that is meant; then presses Enter.
-async function press(page, name, key = "Enter") {
-  const seen = [];
-  for (let n = 0; n < 60; n++) {
-    await page.keyboard.press("Tab");
-    const text = await page.evaluate(() => {
-      const element = document.activeElement;
-      return element.matches(":focus-visible") ? (element.getAttribute("aria-label") || element.innerText || element.name || "").trim() : "(no focus is seen)";
-    });
-    seen.push(text);
-    if (text === name) return page.keyboard.press(key);
-  }
-  assert.fail(`no way to "${name}" by keyboard: ${seen.join(" | ")}`);
-}
-
-const text = (page, selector) => page.locator(selector).first().innerText();
-const until = (page, selector, wanted) => page.locator(selector, { hasText: wanted }).first().waitFor();
-
-async function signIn(page, token) {
-  await page.goto(env.PANEL);
-  assert.match(page.url(), /\/login$/);
-  await page.keyboard.type(token);
-  await page.keyboard.press("Enter");
-  await page.waitForURL((url) => !url.pathname.startsWith("/login"));
-}
+import { readFileSync } from "node:fs";
+import { complaints, end, env, look, press, signIn, stage, text, until, visitor } from "./chromium.mjs";
 
 // A client: everything by keyboard.
 {
@@ -206,6 +144,5 @@ for (const width of [1280, 390]) {
   await page.context().close();
 }
 
-await browser.close();
-assert.deepEqual(complaints, [], "the browser complained");
+await end();
 console.log("panel: done, no complaint of the browser");

@@ -7,6 +7,7 @@ use axum::routing::post;
 use axum::Router;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use tel_control::app::{now, App};
 use tel_control::names::ClientId;
 use tel_control::store::{Actor, Step, StepState};
@@ -49,6 +50,8 @@ async fn act(State(app): State<App>, Path((client, what)): Path<(String, String)
 
 /// A folder for npm's packages, which the lock file next to this names.
 fn packages() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock();
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/panel");
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/panel");
     std::fs::create_dir_all(&folder).unwrap();
@@ -68,7 +71,7 @@ fn packages() -> PathBuf {
 }
 
 /// Serves a panel on loopback.
-async fn serve(router: Router) -> String {
+pub async fn serve(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -109,13 +112,18 @@ async fn in_a_browser() {
     let who = Actor::command_line();
     let client = site.app.store().create_token(&who, "Ada (c83)", Some(&id("c83")), None, now()).await.unwrap();
     let operator = site.app.store().create_token(&who, "Grace", None, None, now()).await.unwrap();
+    drive("browser.mjs", &panel, &stage, &[("CLIENT_TOKEN", &client.secret), ("OPERATOR_TOKEN", &operator.secret)])
+        .await;
+}
+
+/// Runs a script that drives Chromium through the panel. What it leaves in the folder of `TEL_PANEL_SHOTS` are pictures.
+pub async fn drive(script: &str, panel: &str, stage: &str, more: &[(&str, &str)]) {
     let mut node = Command::new("node");
-    node.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/panel/browser.mjs"))
+    node.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/panel").join(script))
         .env("PACKAGES", packages())
         .env("PANEL", panel)
         .env("STAGE", stage)
-        .env("CLIENT_TOKEN", &client.secret)
-        .env("OPERATOR_TOKEN", &operator.secret)
+        .envs(more.iter().copied())
         .env("SHOTS", std::env::var_os("TEL_PANEL_SHOTS").unwrap_or_default())
         .stdin(Stdio::null());
     // It waits for the panel, which is served meanwhile.

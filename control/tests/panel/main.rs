@@ -1,11 +1,15 @@
 //! The panel: its forms and sessions asked in-process, and its pages in a real Chromium.
 //!
-//! Kafka is away in these tests; what the reconciler and the edges would have done is written to the store.
+//! In most of these tests Kafka is away, and what the reconciler and the edges would have done is written to the store. In `real` all
+//! of it is there.
 
+#[path = "../kafka/broker.rs"]
+mod broker;
 mod browser;
 mod forms;
 mod launch;
 mod pages;
+mod real;
 mod sessions;
 mod site;
 mod stage;

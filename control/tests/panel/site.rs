@@ -1,10 +1,12 @@
 //! A panel of its own for each test, and what a browser would ask it.
 
+use crate::broker::Broker;
 use axum::body::Body;
 use axum::http::{header, HeaderMap, Request, StatusCode};
 use axum::Router;
 use http_body_util::BodyExt;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tel_control::app::{now, App};
@@ -59,10 +61,7 @@ impl Site {
     }
 
     async fn with(origin: Option<&str>) -> Site {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("panel-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = folder();
         let authority = Authority::create(&folder.join("ca"), "tel test", Protection::Plain).unwrap();
         std::fs::write(folder.join("brokers.pem"), authority.certificate_pem().unwrap()).unwrap();
         std::fs::write(folder.join("launch.key"), LAUNCH_SECRET).unwrap();
@@ -73,6 +72,37 @@ impl Site {
             "public_bootstrap": "kafka-1.example.com:9093,kafka-2.example.com:9093",
             "brokers_ca": "brokers.pem", "ca": "ca", "launch_key": "launch.key", "panel_url": origin,
         });
+        Site::of(&config, folder).await
+    }
+
+    /// With a Kafka whose authority is the clients', too, so that what is issued here works there.
+    pub async fn on(broker: &Broker) -> Site {
+        let folder = folder();
+        let pki = broker.folder().join("pki");
+        std::fs::create_dir_all(folder.join("ca")).unwrap();
+        for (from, to) in [("ca.pem", "ca.crt"), ("ca.key", "ca.key")] {
+            let to = folder.join("ca").join(to);
+            std::fs::copy(pki.join(from), &to).unwrap();
+            std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        let config = json!({
+            "database": format!("sqlite:{}", folder.join("control.db").display()),
+            "kafka": {
+                "bootstrap.servers": broker.connection("admin").get("bootstrap.servers"),
+                "security.protocol": "ssl",
+                "broker.address.family": "v4",
+                "ssl.ca.location": pki.join("ca.pem"),
+                "ssl.certificate.location": pki.join("admin.crt"),
+                "ssl.key.location": pki.join("admin.key"),
+            },
+            "public_bootstrap": broker.connection("admin").get("bootstrap.servers"),
+            "brokers_ca": pki.join("ca.pem"), "ca": "ca",
+            "authorizer_logs": [broker.folder().join("log")],
+        });
+        Site::of(&config, folder).await
+    }
+
+    async fn of(config: &serde_json::Value, folder: PathBuf) -> Site {
         let config = Config::from_json(&config.to_string(), &folder).unwrap();
         let app = App::open(config).await.unwrap();
         Site { router: panel::router(app.clone()), app, folder }
@@ -150,6 +180,15 @@ impl Site {
         let rows = self.app.store().audit_log(Some(subject), None, 1000).await.unwrap();
         rows.into_iter().rev().map(|row| row.what).collect()
     }
+}
+
+/// A new one.
+fn folder() -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("panel-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 impl Drop for Site {

@@ -6,8 +6,8 @@ The ids are chosen to be each other's beginnings, or names that mean something e
 import contextlib
 import subprocess
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, ConfigResource, NewTopic
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, ConfigResource, NewTopic
 from confluent_kafka.admin import ResourcePatternType, ResourceType
 
 from system import Failed, wait_for
@@ -25,6 +25,7 @@ ANSWERS = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transaction refused",
     # Who may not describe a topic is not told whether it is there.
     KafkaError.UNKNOWN_TOPIC_OR_PART: "not shown",
+    KafkaError._NOENT: "not shown",
 }
 REFUSED = {TOPIC, GROUP, CLUSTER, "transaction refused", "not shown", "nothing"}
 
@@ -56,14 +57,25 @@ class Holder:
         settings = {"group.id": group, "auto.offset.reset": "earliest", "session.timeout.ms": 10000}
         with contextlib.closing(Consumer({**self.properties, **settings})) as consumer:
             consumer.subscribe([topic])
-            return first(consumer)
+            return first(consumer, set())
 
     def assign(self, topic):
         """Without a group."""
         settings = {"group.id": f"{self.name}:", "enable.auto.commit": False}
         with contextlib.closing(Consumer({**self.properties, **settings})) as consumer:
             consumer.assign([TopicPartition(topic, 0, 0)])
-            return first(consumer)
+            # librdkafka asks for the group all the same.
+            return first(consumer, {GROUP})
+
+    def written_at(self, topic, key):
+        """When the last record with this key was written, in seconds since 1970; none if there is none."""
+        settings = {"group.id": f"{self.name}:", "enable.auto.commit": False, "enable.partition.eof": True}
+        at = None
+        with contextlib.closing(Consumer({**self.properties, **settings})) as consumer:
+            consumer.assign([TopicPartition(topic, 0, 0)])
+            while (message := consumer.poll(ANSWER_S)) and message.error() is None:
+                at = message.timestamp()[1] / 1000 if message.key() == key else at
+        return at
 
     def write(self, topic, key=None):
         said = []
@@ -83,14 +95,6 @@ class Holder:
         except KafkaException as error:
             return answer(error.args[0])
 
-    def commit(self, topic, group):
-        with contextlib.closing(Consumer({**self.properties, "group.id": group})) as consumer:
-            try:
-                consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
-                return ALLOWED
-            except KafkaException as error:
-                return answer(error.args[0])
-
     def ask(self, call):
         """An admin's request: `call(admin)` gives futures."""
         admin = AdminClient(self.properties)
@@ -102,14 +106,15 @@ class Holder:
             return answer(error.args[0])
 
 
-def first(consumer):
-    """What comes first: a record, or a refusal."""
+def first(consumer, but):
+    """What comes first: a record, or a refusal that is not one of `but`."""
 
     def next_one():
         message = consumer.poll(0.2)
-        if message is None or (message.error() and message.error().code() == KafkaError._PARTITION_EOF):
+        if message is None:
             return None
-        return ALLOWED if message.error() is None else answer(message.error())
+        got = ALLOWED if message.error() is None else answer(message.error())
+        return None if got in but else got
 
     try:
         return wait_for("a record or a refusal", next_one, ANSWER_S)
@@ -122,6 +127,10 @@ def admin_attempts(topic, group):
     acl = AclBinding(
         ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:CN=c8:1", "*", AclOperation.READ, AclPermissionType.ALLOW
     )
+
+    def of_group(partitions=None):
+        return ConsumerGroupTopicPartitions(group, partitions)
+
     return {
         "delete the topic": lambda admin: admin.delete_topics([topic]).values(),
         "delete records": lambda admin: admin.delete_records([TopicPartition(topic, 0, 1)]).values(),
@@ -133,12 +142,14 @@ def admin_attempts(topic, group):
         # There are many.
         "see ACLs": lambda admin: [admin.describe_acls(any_acl())],
         "delete the group": lambda admin: admin.delete_consumer_groups([group]).values(),
+        "see the group's position": lambda admin: admin.list_consumer_group_offsets([of_group()]).values(),
+        "set the group's position": lambda admin: admin.alter_consumer_group_offsets(
+            [of_group([TopicPartition(topic, 0, 1)])]
+        ).values(),
     }
 
 
 def any_acl():
-    from confluent_kafka.admin import AclBindingFilter
-
     return AclBindingFilter(
         ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
     )
@@ -210,13 +221,12 @@ def check(system, work):
         table.expect(holder, "read its own", ALLOWED, holder.read(f"logs.{id}", f"{id}:x"))
         table.expect(holder, "read its own without a group", ALLOWED, holder.assign(f"logs.{id}"))
         for topic in [*CONTROL_TOPICS, *(f"logs.{other}" for other in others), f"logs.{id}x", "logs."]:
-            table.expect(holder, f"read {topic}", {TOPIC, "not shown"}, holder.assign(topic))
+            table.expect(holder, f"read {topic}", {TOPIC, "not shown"}, holder.read(topic, f"{id}:x"))
         for group in [id, f"{id}x:", f"x:{id}:", "tel-control", *(f"{other}:x" for other in others)]:
             table.expect(holder, f"be in group {group}", GROUP, holder.read(f"logs.{id}", group))
         for topic in [*CONTROL_TOPICS, f"logs.{id}", f"logs.{others[0]}", "reports"]:
             table.expect(holder, f"write to {topic}", {TOPIC, "not shown"}, holder.write(topic, key=id))
         table.expect(holder, "be the list's writer", REFUSED, holder.write_transaction("tel.clients"))
-        table.expect(holder, "commit for another", GROUP, holder.commit(f"logs.{others[0]}", f"{others[0]}:x"))
         for what, call in admin_attempts(f"logs.{others[0]}", f"{others[0]}:x").items():
             table.expect(holder, what, REFUSED, holder.ask(call))
     table.end()

@@ -70,9 +70,18 @@ install-files:
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' packaging/tel.pc.in \
 	  > "$(DESTDIR)$(LIBDIR)/pkgconfig/tel.pc"
 	install -m 755 target/release/teld "$(DESTDIR)$(PREFIX)/bin/teld"
-	for page in docs/man/*.[1-8]; do \
+	for page in docs/man/tel.h.3 docs/man/teld.*; do \
 	  install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}" || exit 1; \
 	done
+
+.PHONY: install-control
+install-control: setup ## installs tel-control, its man page and its systemd unit under PREFIX
+	$(CARGO) build --release --package tel-control --bin tel-control
+	install -D -m 755 target/release/tel-control "$(DESTDIR)$(PREFIX)/bin/tel-control"
+	install -D -m 644 docs/man/tel-control.8 "$(DESTDIR)$(PREFIX)/share/man/man8/tel-control.8"
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/tel-control.service \
+	  > "$(DESTDIR)$(PREFIX)/lib/systemd/system/tel-control.service"
 
 .PHONY: stage
 stage: ## installs into target/stage, for the examples and tests

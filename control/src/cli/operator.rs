@@ -2,8 +2,10 @@
 
 use super::api::{part, Api};
 use super::table::{cell, time, visible, Table};
-use super::{Done, Failure};
-use crate::error::Error;
+use super::Done;
+use crate::app::now;
+use crate::http;
+use crate::names::ClientId;
 use serde_json::{json, Value};
 
 /// Makes a token.
@@ -79,22 +81,24 @@ pub async fn status(api: &Api) -> Done {
 pub async fn plan(api: &Api) -> Done {
     let answer = api.get("/plan").await?;
     api.show(&answer, |answer| {
-        let text = fields(answer);
-        if text.is_empty() {
-            "Kafka is as it is wanted\n".to_owned()
-        } else {
-            text
-        }
+        let is_empty = |name: &&str| answer[*name].as_array().is_none_or(Vec::is_empty);
+        let nothing = ["topics", "acls", "quotas", "list"].iter().all(is_empty);
+        fields(answer) + if nothing { "nothing to do: Kafka is as it is wanted\n" } else { "" }
     })
 }
 
-/// Fields with something in them: lists a line each under their name, with its number.
+/// Fields with something in them: lists a line each under their name, with its number; objects in a line.
 fn fields(answer: &Value) -> String {
     let mut text = String::new();
     for (name, value) in answer.as_object().into_iter().flatten() {
         let name = name.replace('_', " ");
         match value {
             Value::Null => {}
+            Value::Object(fields) if fields.is_empty() => {}
+            Value::Object(fields) => {
+                let fields = fields.keys().map(|field| format!("{} {}", field.replace('_', " "), cell(value, field)));
+                text.push_str(&format!("{name}: {}\n", visible(&fields.collect::<Vec<_>>().join(", "))));
+            }
             Value::Array(values) if values.is_empty() => {}
             Value::Array(values) => {
                 text.push_str(&format!("{name} ({}):\n", values.len()));
@@ -122,13 +126,9 @@ pub async fn accept(api: &Api, what: &str) -> Done {
 }
 
 /// A link as another panel makes it.
-pub fn launch_link(api: &Api, _id: &str, _name: Option<&str>) -> Done {
-    let Some(_key) = &api.config().launch_key else {
-        return Err(Failure::Config(Error::invalid(
-            "launch_key: not in the configuration, so that no links are taken",
-        )));
-    };
-    Err(Error::unavailable("launch links are not available yet").into())
+pub fn launch_link(api: &Api, id: &str, name: Option<&str>) -> Done {
+    let link = http::panel::launch_link(api.config(), &ClientId::new(id)?, name.unwrap_or(id), now() / 1000)?;
+    api.show(&json!({ "link": link }), |_| format!("{link}\n"))
 }
 
 #[cfg(test)]

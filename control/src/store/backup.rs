@@ -87,15 +87,16 @@ pub async fn restore_file(url: &str, from: &Path) -> Result<Option<PathBuf>> {
         PathBuf::from(name)
     };
     let (new, before) = (beside(".restoring"), beside(".before"));
-    for old in [&new, &before] {
-        match fs::remove_file(old) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(old)(error)),
-            _ => {}
-        }
-    }
+    let remove = |old: &Path| match fs::remove_file(old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(old)(error)),
+        _ => Ok(()),
+    };
+    remove(&new)?;
     // Through SQLite: both may have changes in a log beside them.
     write(&sqlite_options(from, "rw")?, &new).await?;
     if was_there {
+        // Only now: it may be what is restored.
+        remove(&before)?;
         let options = sqlite_options(&path, "rw")?;
         if let Err(error) = write(&options, &before).await {
             // A file that SQLite cannot read is what one restores for: it is kept as it is.

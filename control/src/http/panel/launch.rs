@@ -10,6 +10,8 @@ use super::page::{html, Page, Problem};
 use super::session::{begin, FirstForm};
 use super::Panel;
 use crate::app::now;
+use crate::ca::Secret;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::names::ClientId;
 use crate::store::Who;
@@ -20,6 +22,7 @@ use axum::response::Response;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
+use std::path::Path;
 
 /// A link may be good for so many seconds.
 const LONGEST: i64 = 300;
@@ -72,13 +75,34 @@ fn checked<'a>(panel: &Panel, uri: &'a Uri) -> std::result::Result<Link<'a>, Pro
     let Some(file) = &panel.app.config().launch_key else {
         return Err(Problem::not_found("Links from another panel are not set up here."));
     };
-    let secret =
+    read(secret(file)?.bytes(), uri, now() / 1000).map_err(|error| Problem::forbidden(error.text))
+}
+
+/// What links are signed with.
+fn secret(file: &Path) -> Result<Secret> {
+    let bytes =
         std::fs::read(file).map_err(|error| Error::unavailable(format!("launch_key: {}: {error}", file.display())))?;
-    let secret = secret.trim_ascii();
-    if secret.len() < SHORTEST_SECRET {
-        return Err(Error::unavailable(format!("launch_key: shorter than {SHORTEST_SECRET} bytes")).into());
+    let secret = Secret::new(bytes.trim_ascii().to_vec());
+    if secret.bytes().len() < SHORTEST_SECRET {
+        return Err(Error::unavailable(format!("launch_key: shorter than {SHORTEST_SECRET} bytes")));
     }
-    read(secret, uri, now() / 1000).map_err(|error| Problem::forbidden(error.text))
+    Ok(secret)
+}
+
+/// A link as another panel makes it, good for as long as one can be: for trying.
+///
+/// # Errors
+/// `Invalid` if no links are taken; `Unavailable` if the secret cannot be read.
+pub fn link(config: &Config, client: &ClientId, name: &str, at: i64) -> Result<String> {
+    let Some(file) = &config.launch_key else {
+        return Err(Error::invalid("launch_key: not in the configuration, so that no links are taken"));
+    };
+    let mut nonce = [0; 16];
+    openssl::rand::rand_bytes(&mut nonce).map_err(|error| Error::unavailable(format!("nonce: {error}")))?;
+    let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let query = format!("client={client}&name={name}&expires={}&nonce={}", at + LONGEST, hex(&nonce));
+    let signature = sign(secret(file)?.bytes(), &query)?;
+    Ok(format!("{}/launch?{query}&signature={signature}", config.panel()))
 }
 
 /// Takes a link apart and believes it if it is signed and in time.
@@ -124,7 +148,11 @@ fn sign(secret: &[u8], query: &str) -> Result<String> {
         signer.sign_oneshot_to_vec(query.as_bytes())
     };
     let bytes = signed().map_err(|error| Error::unavailable(format!("signature: {error}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ mod tokens;
 mod usage;
 mod words;
 
+pub use launch::link as launch_link;
+
 use crate::app::App;
 use crate::http::limits::{small_body, Limiter};
 use axum::extract::State;

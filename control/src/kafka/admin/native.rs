@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaType;
 use std::ffi::{c_char, c_int, CStr, CString};
 use std::fmt;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(super) struct Client {
     main: NonNull<ffi::rd_kafka_queue_t>,
     /// The last error of a connection: the reason behind a request that timed out.
     trouble: Mutex<String>,
+    /// The last request got no answer: Kafka may be away.
+    is_silent: AtomicBool,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread, by several at once (its INTRODUCTION.md).
@@ -112,7 +115,7 @@ impl Client {
             ffi::rd_kafka_queue_get_main(handle.as_ptr())
         };
         match NonNull::new(main) {
-            Some(main) => Ok(Client { handle, main, trouble: Mutex::new(String::new()) }),
+            Some(main) => Ok(Client { handle, main, trouble: Mutex::new(String::new()), is_silent: AtomicBool::new(false) }),
             None => Err(Error::unavailable("kafka: librdkafka has no queue")),
         }
     }
@@ -127,6 +130,10 @@ impl Client {
         request: impl FnOnce(*mut ffi::rd_kafka_t, *const ffi::rd_kafka_AdminOptions_t, *mut ffi::rd_kafka_queue_t),
     ) -> std::result::Result<Event, Failure> {
         self.listen();
+        if self.is_silent.load(Ordering::Relaxed) && !self.answers(ask.timeout) {
+            self.listen();
+            return Err(self.timed_out("no broker answers"));
+        }
         // SAFETY: the client lives as long as `self`. Options and queue are made here and released here, once: librdkafka copies
         // the options, and keeps the queue itself until it has answered.
         let event = unsafe {
@@ -139,15 +146,36 @@ impl Client {
             NonNull::new(event).map(Event)
         };
         self.listen();
-        let Some(event) = event else { return Err(self.timed_out("no answer")) };
+        let Some(event) = event else {
+            self.is_silent.store(true, Ordering::Relaxed);
+            return Err(self.timed_out("no answer"));
+        };
         // SAFETY: the event lives; its text lives as long as it does.
         let (code, text) = unsafe {
             (codes::rd_kafka_event_error(event.ptr()), string(ffi::rd_kafka_event_error_string(event.ptr())))
         };
+        self.is_silent.store(code == TIMED_OUT, Ordering::Relaxed);
         match code {
             0 => Ok(event),
             TIMED_OUT => Err(self.timed_out(&text)),
             code => Err(Failure { code, text }),
+        }
+    }
+
+    /// Whether a broker answers within that time.
+    ///
+    /// An admin request that waits for brokers that are away keeps librdkafka's threads busy (each look at a broker's state is
+    /// followed by the next: a third of a processor); the plain question for brokers sleeps until a connection changes.
+    fn answers(&self, within: Duration) -> bool {
+        let mut metadata = ptr::null();
+        // SAFETY: the client lives as long as `self`; what is returned is released once.
+        unsafe {
+            let handle = self.handle.as_ptr();
+            let error = ffi::rd_kafka_metadata(handle, 0, ptr::null_mut(), &mut metadata, milliseconds(within));
+            if !metadata.is_null() {
+                ffi::rd_kafka_metadata_destroy(metadata);
+            }
+            error == ffi::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
         }
     }
 

@@ -7,7 +7,7 @@ use crate::store::{day_of, Actor, Credential, Millis, Restart, Step};
 use std::time::{Duration, Instant};
 
 /// Between two looks at credentials.
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(10);
 /// Between two clearances of what is over.
 const TIDIED: Duration = Duration::from_secs(3600);
 /// Credentials that are looked at in one go.

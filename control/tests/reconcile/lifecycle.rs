@@ -218,3 +218,38 @@ async fn edges_have_rights_as_long_as_they_are_live() {
     assert_eq!(place.rights("User:CN=edge:rumoured"), NOTHING);
     system.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_end_when_they_are_not_used_or_expire() {
+    const HOUR: i64 = 3_600_000;
+    let place = Place::on_shared().await;
+    let system = place.start().await;
+    let store = system.app.store();
+    let ends = id("ends");
+    clients::subscribe(&system.app, &operator(), &ends, None).await.unwrap();
+    for made in [now() - 25 * HOUR, now(), now(), now()] {
+        store.issue_credential(&operator(), &ends, made).await.unwrap();
+    }
+    let certify = |generation, end| {
+        let (store, ends) = (store.clone(), ends.clone());
+        async move { store.certify_credential(&operator(), &ends, generation, "f", end, now()).await.unwrap() }
+    };
+    certify(2, now() + 2000).await;
+    certify(3, now() + 20 * HOUR).await;
+    let rights = |generation: u32| place.rights(&format!("User:CN=ends:{generation}")).len();
+    until("that of yesterday is revoked", || async {
+        let all = store.credentials(&ends).await.unwrap();
+        all.iter().any(|it| it.generation == 1 && it.state == tel_control::store::CredentialState::Revoked)
+    })
+    .await;
+    until("and the one that has expired has no rights", || async { (1..=4).map(rights).eq([0, 0, 2, 2]) }).await;
+    system.stop().await;
+
+    // One that expires while nobody reconciles.
+    let app = place.app().await;
+    app.store().certify_credential(&operator(), &ends, 4, "f", now() - 1, now()).await.unwrap();
+    app.store().close().await;
+    let system = place.start().await;
+    until("it has none either", || async { (1..=4).map(rights).eq([0, 0, 2, 0]) }).await;
+    system.stop().await;
+}

@@ -18,7 +18,7 @@ fn ids(prefix: &str, count: usize) -> Vec<(ClientId, ClientSettings)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_with_credentials_are_brought_up_from_empty() {
-    let place = Place::in_memory();
+    let place = Place::in_memory().await;
     let app = place.app().await;
     let new = ids("many", 1000);
     clients::import(&app, &operator(), new.clone()).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_thousand_clients_with_credentials_are_brought_up_from_empty() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_clients_are_compared() {
-    let place = Place::in_memory();
+    let place = Place::in_memory().await;
     place.configure("tel.db", r#"{"full_pass_seconds": 20, "topic": {"partitions": 1}}"#);
     let app = place.app().await;
     let new = ids("drift", 10_000);

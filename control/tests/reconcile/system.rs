@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 /// Nothing here takes so long on a healthy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// There is one client list on a broker.
+/// There is one client list on a broker, and a small machine has room for few brokers.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A broker for one test, and the test's own folder.
@@ -34,7 +34,7 @@ pub struct Place {
     pub folder: PathBuf,
     admin: Admin,
     connection: Connection,
-    _alone: Option<MutexGuard<'static, ()>>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Place {
@@ -43,20 +43,24 @@ impl Place {
         let alone = ALONE.lock().await;
         let broker = shared();
         delete_topics(broker, &["tel.clients", "tel.acks"]).await;
-        Place::new(None, Some(alone))
+        Place::new(None, alone)
     }
 
     /// On a broker of its own, which may be stopped.
-    pub fn own() -> Place {
-        Place::new(Some(Broker::start()), None)
+    pub async fn own() -> Place {
+        let alone = ALONE.lock().await;
+        Place::new(Some(Broker::start()), alone)
     }
 
-    /// The same with its data in memory.
-    pub fn in_memory() -> Place {
-        Place::new(Some(Broker::start_in(Path::new("/dev/shm"))), None)
+    /// The same with its data in memory, if the machine has a place for that: thousands of topics are made there in half the time.
+    pub async fn in_memory() -> Place {
+        let alone = ALONE.lock().await;
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
+        Place::new(Some(Broker::start_in(parent)), alone)
     }
 
-    fn new(own: Option<Broker>, alone: Option<MutexGuard<'static, ()>>) -> Place {
+    fn new(own: Option<Broker>, alone: MutexGuard<'static, ()>) -> Place {
         let on = own.as_ref().unwrap_or_else(|| shared());
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

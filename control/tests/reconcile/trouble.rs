@@ -12,7 +12,7 @@ use tel_control::store::{Step, StepState};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kafka_is_down_and_comes_back() {
-    let place = Place::own();
+    let place = Place::own().await;
     place.configure("tel.db", r#"{"full_pass_seconds": 1}"#);
     let system = place.start().await;
     clients::subscribe(&system.app, &operator(), &id("before"), None).await.unwrap();

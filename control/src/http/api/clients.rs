@@ -359,6 +359,8 @@ pub async fn change(
     Patch(asked): Patch<ChangeClient>,
 ) -> Result<Response, Problem> {
     let read = if_match(&headers)?;
+    // What can never be is refused whatever the client is now.
+    check(&asked.settings.0.over(&ClientSettings::default()))?;
     let mut tries = 0;
     loop {
         tries += 1;

@@ -15,6 +15,7 @@ on_both!(
     an_outcome_for_what_changed_meanwhile_does_not_count,
     edges_count_while_they_are_heard_of,
     volume_is_added_once,
+    every_client_is_counted_in_one_state,
     a_restored_or_other_database_is_noticed,
     changes_come_one_after_the_other,
 );
@@ -262,4 +263,25 @@ async fn changes_come_one_after_the_other(database: &Database) {
 
 fn plain_edge(n: u32, m: u32) -> tel_control::names::EdgeName {
     edge(&format!("e{n}-{m}"))
+}
+
+async fn every_client_is_counted_in_one_state(database: &Database) {
+    let store = database.open().await;
+    assert_eq!(store.count_states().await.unwrap().listed, None);
+    let (active, failing, _pending) = (added(&store, "a").await, added(&store, "f").await, added(&store, "p").await);
+    let leaving = added(&store, "l").await;
+    let mut outcomes = vec![outcome(&store, &failing, Step::Acls, StepState::Failed, "no", NOW).await];
+    for step in Step::WANTED {
+        outcomes.push(outcome(&store, &active, *step, StepState::Done, "", NOW).await);
+    }
+    store.leave(&operator(), &leaving, NOW, NOW).await.unwrap();
+    outcomes.push(outcome(&store, &leaving, Step::Unlisted, StepState::Failed, "no", NOW).await);
+    assert!(store.set_steps(&Actor::reconciler(), &outcomes, NOW).await.unwrap().into_iter().all(|applies| applies));
+    let at = |offset| Position { topic_id: "t".into(), offset };
+    store.set_listed(&[(active, at(5)), (failing, at(9))], NOW).await.unwrap();
+
+    let counts = store.count_states().await.unwrap();
+    assert_eq!((counts.pending, counts.active, counts.failing, counts.leaving), (1, 1, 1, 1));
+    assert_eq!(counts.failing_steps, BTreeMap::from([("acls".to_owned(), 1), ("unlisted".to_owned(), 1)]));
+    assert_eq!(counts.listed, Some(at(9)));
 }

@@ -6,6 +6,7 @@ use axum::http::{header, StatusCode};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
+use std::process::Command;
 use tel_control::app::now;
 
 fn link(secret: &str, client: &str, name: &str, expires: i64, nonce: &str) -> String {
@@ -94,5 +95,22 @@ fn other_links_let_nobody_in() {
             }
             assert_eq!(site.changes().await, before, "{why}");
         }
+    });
+}
+
+/// The program in docs/panel.md makes a link that lets a person in.
+#[test]
+fn the_documented_program_works() {
+    run(async {
+        let site = Site::new().await;
+        let text = include_str!("../../../docs/panel.md");
+        let program = text.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+        let folder = site.app.config().launch_key.as_ref().unwrap().parent().unwrap().to_owned();
+        let python = Command::new("python3").args(["-c", program]).current_dir(folder).output().unwrap();
+        assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+        let made = String::from_utf8(python.stdout).unwrap();
+        let link = made.trim().strip_prefix("https://logs.example.com").unwrap();
+        assert!(site.get(link, None).await.text().contains("Ada Lovelace"));
+        assert_eq!(site.post(link, None, &[]).await.status, StatusCode::SEE_OTHER);
     });
 }

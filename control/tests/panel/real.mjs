@@ -6,8 +6,9 @@ import { end, env, look, signIn, stage, text, until, visitor } from "./chromium.
 const page = await visitor(1280);
 page.setDefaultTimeout(90000);
 await signIn(page, env.CLIENT_TOKEN);
-await page.getByRole("button", { name: "Subscribe" }).click();
+await stage("c83", "heard");
 await stage("c83", "edges:2");
+await page.getByRole("button", { name: "Subscribe" }).click();
 await until(page, ".edges", "2 of 5 edges have it");
 await until(page, ".state.pending", "4 of 5 steps are done");
 await until(page, "#reading", "Edges still updating");

@@ -39,25 +39,23 @@ impl World {
     /// Each edge says every second how far it is.
     async fn report(self) {
         while !self.over.load(Ordering::Relaxed) {
-            if let Some(listed) = self.app.store().client(&id("c83")).await.unwrap().and_then(|client| client.listed) {
-                for n in 1..=EDGES {
-                    let offset = if n <= self.current.load(Ordering::Relaxed) { listed.offset } else { 0 };
-                    let delivered = self.lines.load(Ordering::Relaxed) / EDGES;
-                    let clients = if delivered > 0 {
-                        json!({ "c83": { "delivered": delivered, "dropped": 0 } })
-                    } else {
-                        json!({})
-                    };
-                    let ack = json!({
-                        "edge": format!("edge-{n}"), "topic_id": listed.topic_id, "offset": offset, "rejected": [], "refused": "",
-                        "clients": clients, "at_ms": now(), "since_ms": 1, "version": "0.1.0",
-                    });
-                    let (edge, ack) = (format!("edge-{n}"), ack.to_string());
-                    self.producer
-                        .send(BaseRecord::to("tel.acks").key(&edge).payload(&ack))
-                        .map_err(|(error, _)| error)
-                        .unwrap();
-                }
+            let client = self.app.store().client(&id("c83")).await.unwrap();
+            let listed = client.and_then(|client| client.listed);
+            for n in 1..=EDGES {
+                let has_it = n <= self.current.load(Ordering::Relaxed);
+                let offset = listed.as_ref().filter(|_| has_it).map_or(0, |listed| listed.offset);
+                let topic_id = listed.as_ref().map_or("", |listed| &listed.topic_id);
+                let delivered = self.lines.load(Ordering::Relaxed) / EDGES;
+                let counted = json!({ "delivered": delivered, "dropped": 0 });
+                let edge = format!("edge-{n}");
+                let ack = json!({
+                    "edge": edge, "topic_id": topic_id, "offset": offset, "rejected": [], "refused": "",
+                    "clients": if delivered > 0 { json!({ "c83": counted }) } else { json!({}) },
+                    "at_ms": now(), "since_ms": 1, "version": "0.1.0",
+                });
+                let ack = ack.to_string();
+                let record = BaseRecord::to("tel.acks").key(&edge).payload(&ack);
+                self.producer.send(record).map_err(|(error, _)| error).unwrap();
             }
             self.producer.poll(Duration::ZERO);
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -104,6 +102,11 @@ impl World {
 
 async fn act(State(world): State<World>, Path((_, what)): Path<(String, String)>) {
     match what.split(':').collect::<Vec<_>>().as_slice() {
+        ["heard"] => {
+            while world.app.store().edges_heard(now(), 30_000).await.unwrap().edges().len() < 5 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
         ["edges", current] => world.current.store(current.parse().unwrap(), Ordering::Relaxed),
         ["write", count] => {
             let count: u64 = count.parse().unwrap();

@@ -128,3 +128,28 @@ fn answers_tell_browsers_what_they_may() {
         }
     });
 }
+
+#[test]
+fn the_panel_stands_beside_the_api() {
+    run(async {
+        let mut site = Site::new().await;
+        site.router = tel_control::http::router(site.app.clone());
+        let session = site.operator().await;
+        assert!(site.get("/clients", Some(&session)).await.text().contains("There is no client yet"));
+        let page = site.get("/no/such/page", Some(&session)).await;
+        assert_eq!(
+            (page.status, page.header(header::CONTENT_TYPE)),
+            (StatusCode::NOT_FOUND, "text/html; charset=utf-8")
+        );
+        let api = site.get("/api/v1/no-such-thing", None).await;
+        assert_eq!((api.status, api.header(header::CONTENT_TYPE)), (StatusCode::NOT_FOUND, "application/problem+json"));
+        // The API knows no cookies, and the panel's policy stays its own.
+        assert_eq!(site.get("/api/v1/clients", Some(&session)).await.status, StatusCode::UNAUTHORIZED);
+        assert!(site
+            .get("/clients", Some(&session))
+            .await
+            .header(header::CONTENT_SECURITY_POLICY)
+            .contains("script-src 'self'"));
+        assert_eq!(site.get("/clients", Some(&session)).await.header(header::REFERRER_POLICY), "same-origin");
+    });
+}

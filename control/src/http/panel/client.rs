@@ -87,6 +87,10 @@ impl Progress {
                 let who = if is_operator { "" } else { " There is nothing for you to do: the operators see it." };
                 ("Something failed".to_owned(), format!("“{what}” did not work. It is tried again by itself.{who}"))
             }
+            ("active", None) if view.edges.known == 0 => (
+                "Active".to_owned(),
+                "All is set up, but no edge has been heard of in the last 30 seconds. The operators see it.".to_owned(),
+            ),
             ("active", None) => {
                 ("Active".to_owned(), format!("Every edge has {id} on its list. Its lines go to the topic {topic}."))
             }

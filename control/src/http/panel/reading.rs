@@ -48,7 +48,7 @@ impl ReadingPart {
         let edges = (view.edges.current, view.edges.known);
         if view.leaving.is_some() {
             let text = "The service has ended; consumers are refused.";
-            return ReadingPart::without(id, "busy", "Nothing is read any more", text.into());
+            return ReadingPart::without(id, "plain", "Nothing is read any more", text.into());
         }
         let reading = tokio::time::timeout(patience.unwrap_or(Duration::MAX), consumers::reading(app, id)).await;
         let Ok(reading) = reading else {

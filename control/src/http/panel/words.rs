@@ -49,6 +49,11 @@ impl When {
         }
     }
 
+    /// Whether it is over.
+    pub fn is_past(&self) -> bool {
+        self.at <= self.now
+    }
+
     /// Whether it is to come within so many days.
     pub fn is_within_days(&self, days: i64) -> bool {
         self.at - self.now < days * 24 * 3600 * 1000
@@ -162,7 +167,7 @@ pub(super) fn step(name: &str) -> &'static str {
     }
 }
 
-/// What a client is told of its reading: a headline and a sentence, and how good it is (`ok`, `busy`, `warn`, `bad`).
+/// What a client is told of its reading: a headline and a sentence, and how good it is (`ok`, `busy`, `warn`, `bad`, `unknown`, `plain`).
 pub(super) struct Said {
     pub tone: &'static str,
     pub headline: String,

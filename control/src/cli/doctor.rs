@@ -9,11 +9,16 @@ use crate::kafka::doctor::{examine, worst, Finding, Severity};
 use crate::kafka::Connection;
 use crate::names::ClientId;
 use serde_json::json;
+use std::time::Duration;
+
+/// Somebody waits at a terminal.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints every finding; fails if one is bad.
 pub fn run(config: &Config, json: bool) -> Done {
     let connection = Connection::new(config.kafka.clone()).map_err(Failure::Config)?;
-    let admin = Admin::new(&connection).map_err(Failure::Config)?;
+    let mut admin = Admin::new(&connection).map_err(Failure::Config)?;
+    admin.set_timeout(PATIENCE);
     let stranger = match stranger(config, &connection) {
         Ok(stranger) => Some(stranger),
         Err(error) => {

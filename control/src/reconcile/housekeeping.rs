@@ -60,7 +60,9 @@ async fn revoke_unused(app: &App, at: Millis) -> Result<()> {
     let unused = Millis::try_from(app.config().unused_credential.as_millis()).unwrap_or(Millis::MAX);
     let hours = app.config().unused_credential.as_secs() / 3600;
     let why = format!("it was not seen at work within {hours} hours");
-    let credentials = app.store().unused_credentials(at.saturating_sub(unused), MOST).await?;
+    let mut credentials = app.store().unused_credentials(at.saturating_sub(unused), MOST).await?;
+    // Who reads under a name that says nothing of the credential may be using this one.
+    credentials.retain(|credential| !app.seen().has_strangers(&credential.id));
     for Credential { id, generation, .. } in &credentials {
         app.store().revoke_credential(&Actor::reconciler(), id, *generation, &why, at).await?;
     }

@@ -1,6 +1,5 @@
 //! What is seen of edges and consumers, with a real Kafka, real consumers and its own authorizer's log.
 
-#[allow(dead_code)]
 #[path = "../kafka/broker.rs"]
 mod broker;
 mod edges;
@@ -12,7 +11,6 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -136,10 +134,7 @@ fn log_of(broker: &Broker) -> PathBuf {
 }
 
 /// Asks until it is so.
-async fn eventually<T, F: Future<Output = std::result::Result<T, String>>>(
-    what: &str,
-    mut ask: impl FnMut() -> F,
-) -> T {
+async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> std::result::Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match ask().await {

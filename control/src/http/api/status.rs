@@ -4,6 +4,7 @@ use crate::app::{now, App};
 use crate::http::auth::Operator;
 use crate::http::problem::Problem;
 use crate::onboarding::{EdgesView, EDGE_HEARD_WITHIN};
+use crate::reconcile;
 use crate::store::Millis;
 use axum::extract::State;
 use serde::Serialize;
@@ -44,6 +45,8 @@ pub struct Status {
     failing_steps: BTreeMap<String, u64>,
     /// How many edges have the whole list.
     edges: EdgesView,
+    /// What brings Kafka to what is wanted, as this process knows it.
+    reconciler: reconcile::Status,
 }
 
 /// How many clients are in each state.
@@ -82,31 +85,58 @@ pub async fn status(State(app): State<App>, _: Operator) -> Result<axum::Json<St
             leaving: counts.leaving,
         },
         failing_steps: counts.failing_steps,
+        reconciler: reconcile::status(&app),
     }))
-}
-
-/// What is not there yet.
-fn later(what: &str) -> Problem {
-    Problem::unavailable(format!("{what}: not available yet"))
 }
 
 /// What the reconciler would do in Kafka, without doing it.
 #[utoipa::path(get, path = "/api/v1/plan", tag = "service", operation_id = "showPlan",
-    responses((status = 200, description = "What it would do.", body = Object)))]
-pub async fn plan(_: Operator) -> Result<axum::Json<serde_json::Value>, Problem> {
-    Err(later("plan"))
+    responses((status = 200, description = "What it would do.", body = reconcile::Plan)))]
+pub async fn plan(State(app): State<App>, _: Operator) -> Result<axum::Json<reconcile::Plan>, Problem> {
+    Ok(axum::Json(reconcile::plan(&app).await?))
+}
+
+/// That an operator's word was taken.
+#[derive(Serialize, ToSchema)]
+pub struct Accepted {
+    /// What becomes of it.
+    detail: &'static str,
 }
 
 /// Says that the client list is right as it is, though it is empty, begins anew or is much shorter than edges know it.
 #[utoipa::path(post, path = "/api/v1/list/accept", tag = "service", operation_id = "acceptList",
-    responses((status = 200, description = "It is said.", body = Object)))]
-pub async fn accept_list(_: Operator) -> Result<axum::Json<serde_json::Value>, Problem> {
-    Err(later("accepting the list"))
+    responses((status = 200, description = "It is said.", body = Accepted)))]
+pub async fn accept_list(State(app): State<App>, who: Operator) -> Result<axum::Json<Accepted>, Problem> {
+    reconcile::accept_list(&app, who.0.actor()).await?;
+    Ok(axum::Json(Accepted { detail: "the marker for edges is written once all that is due is done" }))
 }
 
-/// Says that this database is the right one, though Kafka knows another or a later state of it.
+/// What was taken over from Kafka.
+#[derive(Serialize, ToSchema)]
+pub struct TakenOver {
+    /// Clients on the list that were not known.
+    adopted: Vec<String>,
+    /// Clients that were leaving, and are on the list again.
+    back: Vec<String>,
+    /// Clients that stay on the list and cannot be adopted, and why.
+    strange: BTreeMap<String, String>,
+    /// Credentials that had been revoked.
+    revoked: usize,
+    /// Topics whose deletion was put off.
+    put_off: u64,
+}
+
+/// Says that this database is the right one, though Kafka knows another or a later state of it: what Kafka has is taken over.
 #[utoipa::path(post, path = "/api/v1/database/accept", tag = "service", operation_id = "acceptDatabase",
-    responses((status = 200, description = "It is said.", body = Object)))]
-pub async fn accept_database(_: Operator) -> Result<axum::Json<serde_json::Value>, Problem> {
-    Err(later("accepting the database"))
+    responses((status = 200, description = "It is said.", body = TakenOver)))]
+pub async fn accept_database(State(app): State<App>, who: Operator) -> Result<axum::Json<TakenOver>, Problem> {
+    let done = reconcile::accept(&app, who.0.actor()).await?;
+    let names = |ids: Vec<crate::names::ClientId>| ids.iter().map(ToString::to_string).collect();
+    Ok(axum::Json(TakenOver {
+        adopted: names(done.adopted),
+        back: names(done.back),
+        strange: done.strange.into_iter().collect(),
+        revoked: done.revoked,
+        put_off: done.put_off,
+    }))
 }

@@ -11,6 +11,9 @@ use crate::names::ClientId;
 use crate::store::{Actor, Client, MadeTopic, OwnSettings, Step};
 use std::collections::{BTreeMap, HashMap};
 
+/// Kafka's own default: a week.
+const LONGEST_SEGMENT_MS: u64 = 7 * 24 * 3600 * 1000;
+
 /// What the client's topic should be.
 ///
 /// # Errors
@@ -30,10 +33,14 @@ pub(super) fn wanted(app: &App, client: &Client, own: &OwnSettings) -> Result<Wa
         0 => "-1".to_owned(),
         bytes => bytes.to_string(),
     };
+    let retention_ms = settings.retention_ms.unwrap_or(policy.retention_ms);
     let config = [
         ("cleanup.policy", "delete".to_owned()),
         ("retention.bytes", retention_bytes),
-        ("retention.ms", settings.retention_ms.unwrap_or(policy.retention_ms).to_string()),
+        ("retention.ms", retention_ms.to_string()),
+        // Kafka deletes a segment when its newest line is old enough, so its oldest is gone after twice the retention at the latest;
+        // by the brokers' default of a week, a small client's lines would stay for that much longer than was said.
+        ("segment.ms", retention_ms.min(LONGEST_SEGMENT_MS).to_string()),
     ];
     let partitions = settings.partitions.unwrap_or(policy.partitions);
     Ok(Wanted {

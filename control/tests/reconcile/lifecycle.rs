@@ -35,10 +35,16 @@ async fn a_client_is_brought_up_and_is_active_when_all_edges_have_it() {
     let topic = place.topic("logs.up").expect("its topic");
     assert_eq!(topic.partitions, 2);
     let of = [ConfigOf::Topic("logs.up".into())];
-    let names = ["cleanup.policy", "retention.bytes", "retention.ms"];
+    let names = ["cleanup.policy", "retention.bytes", "retention.ms", "segment.ms"];
     let config = place.admin().describe_configs(&of, &names).unwrap().remove(0).unwrap();
     let config: Vec<_> = config.into_iter().map(|entry| (entry.name, entry.value.unwrap())).collect();
-    for (name, value) in [("cleanup.policy", "delete"), ("retention.bytes", "-1"), ("retention.ms", "3600000")] {
+    let wanted = [
+        ("cleanup.policy", "delete"),
+        ("retention.bytes", "-1"),
+        ("retention.ms", "3600000"),
+        ("segment.ms", "3600000"),
+    ];
+    for (name, value) in wanted {
         assert!(config.contains(&(name.into(), value.into())), "{config:?}");
     }
     let client = system.app.store().client(&id("up")).await.unwrap().unwrap();

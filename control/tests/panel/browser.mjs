@@ -104,7 +104,7 @@ import { complaints, end, env, look, press, signIn, stage, text, until, visitor 
 {
   const page = await visitor(390, { colorScheme: "dark", hasTouch: true, isMobile: true });
   await signIn(page, env.CLIENT_TOKEN);
-  await look(page, "service");
+  await look(page, "service", 1700);
   for (const [name, path] of [["credentials", "/clients/c83/credentials"], ["lines", "/clients/c83/lines"], ["unsubscribe", "/clients/c83/unsubscribe"], ["revoke", "/clients/c83/credentials/2/revoke"]]) {
     await page.goto(env.PANEL + path);
     await look(page, name);
@@ -139,7 +139,7 @@ for (const width of [1280, 390]) {
   for (const [name, path] of [["client-operator", "/clients/shop-3"], ["settings", "/clients/shop-2/settings"], ["client-audit", "/clients/shop-2/audit"], ["edges", "/edges"], ["retire", "/edges/edge-2/retire"], ["tokens", "/tokens"], ["usage", "/usage"], ["audit", "/audit"], ["status", "/status"], ["lines-operator", "/clients/shop-2/lines"]]) {
     await page.goto(env.PANEL + path);
     await page.locator("h1").first().waitFor();
-    await look(page, name);
+    await look(page, name, name === "edges" && width === 1280 ? 800 : 1200);
   }
   await page.getByRole("button", { name: /and note it/ }).click();
   await page.getByRole("button", { name: "Look again, and note it" }).waitFor();

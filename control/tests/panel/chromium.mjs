@@ -30,13 +30,15 @@ export const stage = async (client, what) => {
   assert.equal(answer.status, 200, what);
 };
 
-// No page scrolls sideways; parts that do are regions of their own. Then a picture, if they are wanted.
-export async function look(page, name) {
+// No page scrolls sideways; parts that do are regions of their own. Then a picture, if they are wanted, of so many pixels at most.
+export async function look(page, name, most = 1200) {
   if (env.SHOTS) console.log(`${((Date.now() - start) / 1000).toFixed(1)} s: ${name}`);
   const width = page.viewportSize().width;
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= width, `${name}: ${wide} pixels wide at ${width}`);
-  if (env.SHOTS) await page.screenshot({ path: join(env.SHOTS, `${name}-${width}.png`), fullPage: true });
+  if (!env.SHOTS) return;
+  const height = Math.min(most, await page.evaluate(() => document.documentElement.scrollHeight));
+  await page.screenshot({ path: join(env.SHOTS, `${name}-${width}.png`), fullPage: true, clip: { x: 0, y: 0, width, height } });
 }
 
 // Goes from one thing to the next as the Tab key does, until the one that is meant; then presses Enter.

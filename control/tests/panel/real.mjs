@@ -29,8 +29,11 @@ await until(page, "#reading", "Your consumer keeps up");
 await until(page, "#reading", "c83:report");
 await stage("c83", "write:700");
 await until(page, "#reading", "1,200 lines in the topic");
-await until(page, "#volume", "Delivered by minute");
-await look(page, "real-reading");
+// Points of the last hour are drawn once all edges have told of them.
+await page.locator("figure", { hasText: "Delivered by minute" }).locator(".bar").first().waitFor({ state: "attached" });
+await page.goto(env.PANEL);
+await until(page, "#reading", "Your consumer keeps up");
+await look(page, "real-reading", 1000);
 
 await page.goto(`${env.PANEL}/clients/c83/credentials`);
 await until(page, "#credentials .badge", "In use");
@@ -40,7 +43,7 @@ assert.equal(await page.locator(".lines li").count(), 50);
 await stage("c83", "mark");
 await until(page, ".lines", "<script>document.title = 'taken'</script>");
 assert.match(await page.title(), /^Lines of c83/);
-await look(page, "real-lines");
+await look(page, "real-lines", 560);
 await page.context().close();
 
 const operator = await visitor(1280);
@@ -49,7 +52,7 @@ await signIn(operator, env.OPERATOR_TOKEN);
 await operator.goto(`${env.PANEL}/status`);
 await until(operator, ".verdict.ok", "Kafka");
 await until(operator, ".verdict.ok", "Reconciler");
-await look(operator, "real-status");
+await look(operator, "real-status", 420);
 await operator.goto(`${env.PANEL}/clients/c83/lines`);
 await operator.getByRole("button", { name: /and note it/ }).click();
 await until(operator, ".lines", "GET /video/");

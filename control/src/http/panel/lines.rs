@@ -3,7 +3,7 @@
 use super::client::Tabs;
 use super::page::{html, Page, Problem};
 use super::session::{Posted, Visitor};
-use super::words::stamp;
+use super::words::moment;
 use super::Panel;
 use crate::app::{now, App};
 use crate::error::Error;
@@ -40,7 +40,7 @@ struct LinesPage {
 async fn read(app: &App, id: &ClientId) -> Lines {
     match lines::last(app, id, LINES).await {
         Ok(found) => {
-            let shown = found.into_iter().rev().map(|line| (stamp(line.at_ms), line.text));
+            let shown = found.into_iter().rev().map(|line| (moment(line.at_ms), line.text));
             Lines { lines: shown.collect(), problem: None }
         }
         Err(error) => Lines { lines: Vec::new(), problem: Some(error.text) },

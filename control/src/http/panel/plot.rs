@@ -44,6 +44,11 @@ impl Plot {
         self.points.iter().all(|(_, value)| value.is_none())
     }
 
+    /// Whether there are amounts, and all of them are 0.
+    pub fn is_nothing(&self) -> bool {
+        self.kind == Kind::Bars && self.points.iter().all(|(_, value)| value.is_none_or(|value| value == 0))
+    }
+
     /// In a sentence, for those who cannot see it.
     pub fn description(&self) -> String {
         let values = || self.points.iter().filter_map(|(_, value)| *value);
@@ -216,6 +221,7 @@ mod tests {
             }
         }
         assert!(plot(Kind::Line, &[None]).is_empty());
+        assert!(plot(Kind::Bars, &[None, Some(0)]).is_nothing() && !plot(Kind::Line, &[Some(0)]).is_nothing());
         assert_eq!([0, 1, 3, 7, 11, 1500].map(ceiling), [1, 1, 4, 8, 20, 2000]);
     }
 }

@@ -76,6 +76,11 @@ pub(super) fn stamp(at: Millis) -> String {
     formatted(at, format)
 }
 
+/// `28 Nov 03:09:17`, UTC
+pub(super) fn moment(at: Millis) -> String {
+    formatted(at, format_description!("[day padding:none] [month repr:short] [hour]:[minute]:[second]"))
+}
+
 /// `03:09`, UTC
 pub(super) fn clock(at: Millis) -> String {
     formatted(at, format_description!("[hour]:[minute]"))
@@ -268,6 +273,7 @@ mod tests {
         assert_eq!(when(now).full(), "28 Nov 2026, 03:09 UTC");
         assert!(when(now).to_string().starts_with("<time datetime=\"2026-11-28T03:09:00Z\""));
         assert!(When::of("2026-11-28T03:09:00Z").is_some() && When::of("<b>").is_none());
+        assert_eq!(moment(now + 17_000), "28 Nov 03:09:17");
         assert_eq!((clock(now), day(20785)), ("03:09".to_owned(), "28 Nov".to_owned()));
     }
 

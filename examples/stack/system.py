@@ -128,6 +128,8 @@ class Kafka:
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self):
+        # One that was left over, because who started it was killed.
+        self.end()
         # A session of its own, as with the programs.
         command = [KAFKA, "start", self.folder]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -138,6 +140,7 @@ class Kafka:
         return self
 
     def end(self):
+        """Ends it, if it runs."""
         subprocess.run([KAFKA, "stop", self.folder], check=False, stdout=subprocess.DEVNULL)
 
     def trust(self, authority):

@@ -181,6 +181,8 @@ class Control:
 
     def make(self):
         """Configuration, authority, database and the first operator's token, as far as they are not there."""
+        # The database is one process's.
+        self.program.end_left_over()
         listen = f"127.0.0.1:{free_port()}"
         if self.config.exists():
             listen = json.loads(self.config.read_text())["listen"]

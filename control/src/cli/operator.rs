@@ -94,9 +94,15 @@ fn fields(answer: &Value) -> String {
         let name = name.replace('_', " ");
         match value {
             Value::Null => {}
-            Value::Object(fields) if fields.is_empty() => {}
-            Value::Object(fields) => {
-                let fields = fields.keys().map(|field| format!("{} {}", field.replace('_', " "), cell(value, field)));
+            Value::Object(object) if object.is_empty() => {}
+            // How the reconciler is.
+            Value::Object(object) if object.values().any(|value| value.is_string() || value.is_array()) => {
+                let inner = fields(value);
+                text.push_str(&format!("{name}:\n"));
+                text.extend(inner.lines().map(|line| format!("  {line}\n")));
+            }
+            Value::Object(object) => {
+                let fields = object.keys().map(|field| format!("{} {}", field.replace('_', " "), cell(value, field)));
                 text.push_str(&format!("{name}: {}\n", visible(&fields.collect::<Vec<_>>().join(", "))));
             }
             Value::Array(values) if values.is_empty() => {}
@@ -119,9 +125,9 @@ fn fields(answer: &Value) -> String {
 /// An operator's word on the list or the database.
 pub async fn accept(api: &Api, what: &str) -> Done {
     let answer = api.ask("POST", &format!("/{what}/accept"), None).await?.json()?;
-    api.show(&answer, |_| match what {
+    api.show(&answer, |answer| match what {
         "list" => "accepted: edges that kept their list from before take this one\n".to_owned(),
-        _ => "accepted: Kafka is brought to this database\n".to_owned(),
+        _ => format!("accepted: Kafka is brought to this database\n{}", fields(answer)),
     })
 }
 

@@ -3,10 +3,12 @@
 use crate::app::{now, App};
 use crate::http::auth::Operator;
 use crate::http::problem::Problem;
+use crate::names::ClientId;
 use crate::onboarding::{EdgesView, EDGE_HEARD_WITHIN};
-use crate::reconcile;
+use crate::reconcile::{self, Plan};
 use crate::store::Millis;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -45,7 +47,7 @@ pub struct Status {
     failing_steps: BTreeMap<String, u64>,
     /// How many edges have the whole list.
     edges: EdgesView,
-    /// What brings Kafka to what is wanted, as this process knows it.
+    /// What the reconciler of this process says of itself.
     reconciler: reconcile::Status,
 }
 
@@ -91,52 +93,50 @@ pub async fn status(State(app): State<App>, _: Operator) -> Result<axum::Json<St
 
 /// What the reconciler would do in Kafka, without doing it.
 #[utoipa::path(get, path = "/api/v1/plan", tag = "service", operation_id = "showPlan",
-    responses((status = 200, description = "What it would do.", body = reconcile::Plan)))]
-pub async fn plan(State(app): State<App>, _: Operator) -> Result<axum::Json<reconcile::Plan>, Problem> {
+    responses((status = 200, description = "What it would do.", body = Plan)))]
+pub async fn plan(State(app): State<App>, _: Operator) -> Result<axum::Json<Plan>, Problem> {
     Ok(axum::Json(reconcile::plan(&app).await?))
 }
 
-/// That an operator's word was taken.
-#[derive(Serialize, ToSchema)]
-pub struct Accepted {
-    /// What becomes of it.
-    detail: &'static str,
-}
-
-/// Says that the client list is right as it is, though it is empty, begins anew or is much shorter than edges know it.
+/// Says that the client list is right as it is, though it is empty, begins anew or is much shorter than edges know it. The process
+/// that leads writes it, once all that is due is done.
 #[utoipa::path(post, path = "/api/v1/list/accept", tag = "service", operation_id = "acceptList",
-    responses((status = 200, description = "It is said.", body = Accepted)))]
-pub async fn accept_list(State(app): State<App>, who: Operator) -> Result<axum::Json<Accepted>, Problem> {
-    reconcile::accept_list(&app, who.0.actor()).await?;
-    Ok(axum::Json(Accepted { detail: "the marker for edges is written once all that is due is done" }))
+    responses((status = 204, description = "It is said.")))]
+pub async fn accept_list(State(app): State<App>, Operator(caller): Operator) -> Result<StatusCode, Problem> {
+    reconcile::accept_list(&app, caller.actor()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What was taken over from Kafka.
 #[derive(Serialize, ToSchema)]
-pub struct TakenOver {
-    /// Clients on the list that were not known.
+pub struct Accepted {
+    /// Clients on Kafka's list that were not known.
     adopted: Vec<String>,
-    /// Clients that were leaving, and are on the list again.
+    /// Clients that were leaving, and are on the list.
     back: Vec<String>,
-    /// Clients that stay on the list and cannot be adopted, and why.
-    strange: BTreeMap<String, String>,
-    /// Credentials that had been revoked.
+    /// Clients on the list that cannot be adopted, and why. They stay on it.
+    strange: Vec<String>,
+    /// Credentials that were revoked.
     revoked: usize,
     /// Topics whose deletion was put off.
     put_off: u64,
 }
 
-/// Says that this database is the right one, though Kafka knows another or a later state of it: what Kafka has is taken over.
+/// Says that this database is the right one, though Kafka knows another or a later state of it. The clients on Kafka's list are
+/// taken over.
 #[utoipa::path(post, path = "/api/v1/database/accept", tag = "service", operation_id = "acceptDatabase",
-    responses((status = 200, description = "It is said.", body = TakenOver)))]
-pub async fn accept_database(State(app): State<App>, who: Operator) -> Result<axum::Json<TakenOver>, Problem> {
-    let done = reconcile::accept(&app, who.0.actor()).await?;
-    let names = |ids: Vec<crate::names::ClientId>| ids.iter().map(ToString::to_string).collect();
-    Ok(axum::Json(TakenOver {
-        adopted: names(done.adopted),
-        back: names(done.back),
-        strange: done.strange.into_iter().collect(),
-        revoked: done.revoked,
-        put_off: done.put_off,
+    responses((status = 200, description = "It is said, and this was taken over.", body = Accepted)))]
+pub async fn accept_database(
+    State(app): State<App>,
+    Operator(caller): Operator,
+) -> Result<axum::Json<Accepted>, Problem> {
+    let recovered = reconcile::accept(&app, caller.actor()).await?;
+    let ids = |ids: &[ClientId]| ids.iter().map(ClientId::to_string).collect();
+    Ok(axum::Json(Accepted {
+        adopted: ids(&recovered.adopted),
+        back: ids(&recovered.back),
+        strange: recovered.strange.iter().map(|(id, why)| format!("{id}: {why}")).collect(),
+        revoked: recovered.revoked,
+        put_off: recovered.put_off,
     }))
 }

@@ -115,7 +115,9 @@ impl Client {
             ffi::rd_kafka_queue_get_main(handle.as_ptr())
         };
         match NonNull::new(main) {
-            Some(main) => Ok(Client { handle, main, trouble: Mutex::new(String::new()), is_silent: AtomicBool::new(false) }),
+            Some(main) => {
+                Ok(Client { handle, main, trouble: Mutex::new(String::new()), is_silent: AtomicBool::new(false) })
+            }
             None => Err(Error::unavailable("kafka: librdkafka has no queue")),
         }
     }

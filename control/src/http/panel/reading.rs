@@ -156,9 +156,9 @@ struct Minute {
 fn hour(points: &[HistoryPoint]) -> Vec<Plot> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
     let mut minutes: BTreeMap<i64, Minute> = BTreeMap::new();
-    // At most two hours, whatever the points say.
+    // An hour at least, however little of it is known, and two at most, whatever the points say.
     let end = last.at_ms.div_euclid(MINUTE);
-    let start = first.at_ms.div_euclid(MINUTE).max(end - 119);
+    let start = first.at_ms.div_euclid(MINUTE).clamp(end.saturating_sub(119), end.saturating_sub(59));
     for minute in start..=end {
         minutes.insert(minute, Minute::default());
     }
@@ -166,9 +166,9 @@ fn hour(points: &[HistoryPoint]) -> Vec<Plot> {
         let Some(minute) = minutes.get_mut(&point.at_ms.div_euclid(MINUTE)) else { continue };
         minute.delivered = Some(minute.delivered.unwrap_or(0).saturating_add(point.delivered));
         minute.dropped = Some(minute.dropped.unwrap_or(0).saturating_add(point.dropped));
-        // The worst of the minute.
-        let now = point.behind.map(|behind| u64::try_from(behind).unwrap_or(0));
-        minute.behind = minute.behind.max(now);
+        let behind = point.behind.map(|behind| u64::try_from(behind).unwrap_or(0));
+        // The worst of a minute; of the last one how it is now.
+        minute.behind = if point.at_ms == last.at_ms { behind } else { minute.behind.max(behind) };
     }
     let plot = |name, title, kind, value: fn(&Minute) -> Option<u64>| Plot {
         name,
@@ -213,7 +213,8 @@ mod tests {
     fn points_are_added_up_by_the_minute() {
         let point = |at_ms, delivered, behind| HistoryPoint { at_ms, delivered, dropped: 1, behind };
         let plots = hour(&[point(0, 5, None), point(10_000, 6, Some(3)), point(125_000, 7, Some(-1))]);
-        let values = |at: usize| plots[at].points.iter().map(|(_, value)| *value).collect::<Vec<_>>();
+        let values = |at: usize| plots[at].points[57..].iter().map(|(_, value)| *value).collect::<Vec<_>>();
+        assert_eq!((plots[0].points.len(), plots[0].points[56].1), (60, None));
         assert_eq!(values(0), [Some(11), None, Some(7)]);
         assert_eq!(values(1), [Some(2), None, Some(1)]);
         assert_eq!(values(2), [Some(3), None, Some(0)]);

@@ -4,7 +4,7 @@ use super::{ClientView, EDGE_HEARD_WITHIN};
 use crate::app::{now, App};
 use crate::error::{Error, Result};
 use crate::names::ClientId;
-use crate::store::{Actor, Added, Client, ClientSettings, Millis, NewClient};
+use crate::store::{Actor, Added, Client, ClientSettings, Millis, NewClient, Step, StepState};
 
 /// A part of the list of clients.
 pub struct ClientsPage {
@@ -70,6 +70,20 @@ pub async fn change_settings(
     let client = app.store().change_settings(who, id, settings, read, now()).await?;
     app.wake();
     Ok(client)
+}
+
+/// Has the failed steps of a client tried again now. Without failed steps nothing is changed.
+///
+/// # Errors
+/// `NotFound`; `Unavailable`.
+pub async fn retry(app: &App, who: &Actor, id: &ClientId) -> Result<()> {
+    let steps = app.store().steps(id).await?;
+    let failed: Vec<Step> = steps.iter().filter(|row| row.state == StepState::Failed).map(|row| row.step).collect();
+    if !failed.is_empty() {
+        app.store().restart_steps(who, id, &failed, "asked for", now()).await?;
+        app.wake();
+    }
+    Ok(())
 }
 
 /// What is told of a client.

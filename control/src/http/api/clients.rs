@@ -1,14 +1,14 @@
 //! Clients: their list, and each one's service.
 
 use super::limit;
-use crate::app::{now, App};
+use crate::app::App;
 use crate::http::auth::{Caller, Operator};
 use crate::http::extract::{About, Json, Object, OptionalJson, Patch, Query};
 use crate::http::problem::Problem;
 use crate::names::ClientId;
 use crate::onboarding::clients::{self as onboarding, ClientsPage};
 use crate::onboarding::ClientView;
-use crate::store::{Added, ClientSettings, Step, StepState};
+use crate::store::{Added, ClientSettings};
 use axum::extract::State;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::{HeaderMap, StatusCode};
@@ -407,13 +407,6 @@ pub async fn remove(State(app): State<App>, About { caller, id }: About) -> Resu
 #[utoipa::path(post, path = "/api/v1/clients/{id}/retry", tag = "clients", operation_id = "retryClient", params(ClientPath),
     responses((status = 200, description = "The client; steps that had failed are pending.", body = ClientView, headers(("ETag" = String)))))]
 pub async fn retry(State(app): State<App>, About { caller, id }: About) -> Result<Response, Problem> {
-    let failed: Vec<Step> = {
-        let steps = app.store().steps(&id).await?;
-        steps.iter().filter(|row| row.state == StepState::Failed).map(|row| row.step).collect()
-    };
-    if !failed.is_empty() {
-        app.store().restart_steps(caller.actor(), &id, &failed, "asked for", now()).await?;
-        app.wake();
-    }
+    onboarding::retry(&app, caller.actor(), &id).await?;
     Ok(viewed(StatusCode::OK, onboarding::view(&app, &id).await?))
 }

@@ -9,7 +9,7 @@ use crate::app::now;
 use crate::error::Kind;
 use crate::names::ClientId;
 use crate::onboarding::{clients, ClientView};
-use crate::store::{Added, Step, MOST_LIVE};
+use crate::store::{Added, MOST_LIVE};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::Uri;
@@ -323,12 +323,6 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     let who = posted.visitor.operator()?;
     let id = posted.visitor.may_see(&id)?;
-    let rows = panel.app.store().steps(&id).await?;
-    let failed: Vec<Step> =
-        rows.iter().filter(|row| row.state == crate::store::StepState::Failed).map(|row| row.step).collect();
-    if !failed.is_empty() {
-        panel.app.store().restart_steps(&who, &id, &failed, "an operator did not want to wait", now()).await?;
-        panel.app.wake();
-    }
+    clients::retry(&panel.app, &who, &id).await?;
     Ok(see(&format!("/clients/{id}"), "retry"))
 }

@@ -204,6 +204,8 @@ class Control:
             "ca": "ca",
             "ca_passphrase": "ca-passphrase",
             "control_socket": str(self.socket),
+            # Refusals are in the broker's own log here.
+            "authorizer_logs": [str(self.kafka.folder / "log")],
             **self.settings,
         }
         passphrase = self.folder / "ca-passphrase"

@@ -1,10 +1,10 @@
 //! The authority itself: its key, its certificate, and what it signs.
 
-use super::credential::{self, IssuedCredential};
+use super::credential::{self, unix, IssuedCredential, DAY_SECONDS};
 use super::{failed, request, Secret};
 use crate::error::{Error, Result};
 use crate::names::{ClientId, EdgeName};
-use openssl::asn1::{Asn1Integer, Asn1Time, Asn1TimeRef};
+use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
@@ -28,7 +28,6 @@ pub const DEFAULT_DAYS: u32 = 365;
 const AUTHORITY_DAYS: i64 = 3650;
 /// Certificates are valid a little before they are made: clocks differ.
 const BACKDATED_SECONDS: i64 = 300;
-const DAY_SECONDS: i64 = 86_400;
 /// OpenSSL's and X.509's own limit.
 const LONGEST_COMMON_NAME: usize = 64;
 
@@ -281,12 +280,6 @@ fn digest(key: &PKeyRef<Private>) -> MessageDigest {
         _ if key.id() == Id::EC && key.bits() > 256 => MessageDigest::sha384(),
         _ => MessageDigest::sha256(),
     }
-}
-
-/// Seconds since 1970.
-pub(super) fn unix(time: &Asn1TimeRef) -> Result<i64> {
-    let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time)).map_err(failed("cannot read a date"))?;
-    Ok(i64::from(since.days) * DAY_SECONDS + i64::from(since.secs))
 }
 
 fn unix_now() -> Result<i64> {

@@ -1,8 +1,8 @@
 //! What a client or an edge gets: a certificate, and its key if that was made here.
 
-use super::authority::unix;
 use super::{failed, Secret};
 use crate::error::{Error, Result};
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkcs12::Pkcs12;
@@ -11,6 +11,7 @@ use openssl::stack::Stack;
 use openssl::x509::{X509Ref, X509};
 use time::OffsetDateTime;
 
+pub(super) const DAY_SECONDS: i64 = 86_400;
 /// Rounds of key derivation: more add nothing to a random password.
 const ROUNDS: u32 = 10_000;
 
@@ -93,6 +94,12 @@ impl IssuedCredential {
 pub(super) fn pem(certificate: &X509Ref) -> Result<String> {
     let bytes = certificate.to_pem().map_err(failed("cannot write a certificate"))?;
     String::from_utf8(bytes).map_err(|_| Error::unavailable("cannot write a certificate: not text"))
+}
+
+/// Seconds since 1970.
+pub(super) fn unix(time: &Asn1TimeRef) -> Result<i64> {
+    let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time)).map_err(failed("cannot read a date"))?;
+    Ok(i64::from(since.days) * DAY_SECONDS + i64::from(since.secs))
 }
 
 pub(super) fn date(unix: i64) -> Result<OffsetDateTime> {

@@ -96,7 +96,7 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
     visitor.operator()?;
     let subject = query(&uri, "subject").unwrap_or_default();
     let (rows, next) = read(&panel, (!subject.is_empty()).then_some(&subject), &uri).await?;
-    html(&AuditPage { page: Page::new("Audit log", "audit", &visitor), tabs: None, rows, subject, next })
+    html(&AuditPage { page: Page::new("Audit log", "audit", &visitor.session), tabs: None, rows, subject, next })
 }
 
 /// `GET /clients/{id}/audit`
@@ -109,7 +109,7 @@ pub(super) async fn of_client(
     visitor.operator()?;
     let id = visitor.may_see(&id)?;
     let (rows, next) = read(&panel, Some(&format!("client:{id}")), &uri).await?;
-    let page = Page::new(format!("Audit log of {id}"), "clients", &visitor);
+    let page = Page::new(format!("Audit log of {id}"), "clients", &visitor.session);
     html(&AuditPage { page, tabs: Some(Tabs::new(&id, "audit", &visitor)), rows, subject: String::new(), next })
 }
 

@@ -204,7 +204,7 @@ struct UnsubscribePage {
 /// The client's page, or the one that subscribes it.
 pub(super) async fn show(panel: &Panel, visitor: &Visitor, id: &ClientId, uri: &Uri) -> Result<Response, Problem> {
     let here = if visitor.is_operator() { "clients" } else { "service" };
-    let page = Page::new(id.to_string(), here, visitor).said(uri);
+    let page = Page::new(id.to_string(), here, &visitor.session).said(uri);
     let view = match clients::view(&panel.app, id).await {
         Ok(view) => view,
         Err(error) if error.kind == Kind::NotFound => {
@@ -298,7 +298,7 @@ pub(super) async fn unsubscribe_page(
     }
     let at = now();
     let credentials = panel.app.store().credentials(&id).await?;
-    let page = Page::new(format!("Unsubscribe {id}"), "", &visitor);
+    let page = Page::new(format!("Unsubscribe {id}"), "", &visitor.session);
     let grace = u64::try_from(panel.app.config().grace_period.as_millis()).unwrap_or(u64::MAX);
     let live = credentials.iter().filter(|credential| credential.is_live(at)).count();
     html(&UnsubscribePage { page, id, topic: view.topic, grace: duration(grace), live })

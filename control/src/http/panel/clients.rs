@@ -140,7 +140,7 @@ pub(super) async fn show(panel: &Panel, visitor: &Visitor, uri: &Uri) -> Result<
         };
         choices.push(Choice { key, label, count: count(number), is_here: table.state == key });
     }
-    let mut page = Page::new("Clients", "clients", visitor).said(uri).live("/events");
+    let mut page = Page::new("Clients", "clients", &visitor.session).said(uri).live("/events");
     page.refresh = Some(10);
     let (search, state) = (table.search.clone(), table.state.clone());
     html(&ClientsPage { page, table, choices, search, state, query: uri.query().unwrap_or("").to_owned() })

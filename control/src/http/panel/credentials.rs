@@ -126,7 +126,7 @@ pub(super) async fn page(
     let view = clients::view(&panel.app, &id).await?;
     let views = credentials::views(&panel.app, &id).await?;
     let is_leaving = view.leaving.is_some();
-    let page = Page::new(format!("Credentials of {id}"), "clients", &visitor).said(&uri);
+    let page = Page::new(format!("Credentials of {id}"), "clients", &visitor.session).said(&uri);
     html(&CredentialsPage {
         page: page.live(format!("/events?client={id}")),
         tabs: Tabs::new(&id, "credentials", &visitor),
@@ -186,7 +186,7 @@ pub(super) async fn revoke_page(
         return Ok(Redirect::to(&format!("/clients/{id}/credentials")).into_response());
     }
     let is_last = view.live && views.iter().filter(|view| view.live).count() == 1;
-    let page = Page::new(format!("Revoke credential {generation} of {id}"), "", &visitor);
+    let page = Page::new(format!("Revoke credential {generation} of {id}"), "", &visitor.session);
     html(&RevokePage { page, row: Row::new(view), id, is_last })
 }
 

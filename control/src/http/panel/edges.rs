@@ -111,7 +111,7 @@ pub(super) async fn page(
     uri: Uri,
 ) -> std::result::Result<Response, Problem> {
     visitor.operator()?;
-    let mut page = Page::new("Edges", "edges", &visitor).said(&uri).live("/events");
+    let mut page = Page::new("Edges", "edges", &visitor.session).said(&uri).live("/events");
     page.refresh = Some(10);
     html(&EdgesPage { page, table: read(&panel.app).await? })
 }
@@ -173,7 +173,7 @@ pub(super) async fn retire_page(
     if view.retired_at.is_some() {
         return Ok(Redirect::to("/edges").into_response());
     }
-    html(&RetirePage { page: Page::new(format!("Retire {name}"), "edges", &visitor), row: Row::new(view, 0) })
+    html(&RetirePage { page: Page::new(format!("Retire {name}"), "edges", &visitor.session), row: Row::new(view, 0) })
 }
 
 /// `POST /edges/{name}/retire`

@@ -55,7 +55,7 @@ pub(super) async fn page(
 ) -> Result<Response, Problem> {
     let id = visitor.may_see(&id)?;
     clients::view(&panel.app, &id).await?;
-    let mut page = Page::new(format!("Lines of {id}"), "clients", &visitor);
+    let mut page = Page::new(format!("Lines of {id}"), "clients", &visitor.session);
     let lines = if visitor.is_operator() {
         None
     } else {
@@ -92,6 +92,6 @@ pub(super) async fn look(
     let details = json!({ "most": LINES });
     panel.app.store().audit(&who, "lines.view", &format!("client:{id}"), details, now()).await?;
     let lines = Some(read(&panel.app, &id).await);
-    let page = Page::new(format!("Lines of {id}"), "clients", &posted.visitor);
+    let page = Page::new(format!("Lines of {id}"), "clients", &posted.visitor.session);
     html(&LinesPage { page, tabs: Tabs::new(&id, "lines", &posted.visitor), lines, most: LINES })
 }

@@ -1,7 +1,7 @@
 //! What all pages have: their frame, and what is shown instead of one that cannot be.
 
-use super::session::Visitor;
 use crate::error::{Error, Kind};
+use crate::store::Session;
 use askama::Template;
 use axum::http::{header, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -30,11 +30,11 @@ pub(super) struct Signed {
 }
 
 impl Page {
-    pub fn new(title: impl Into<String>, here: &'static str, visitor: &Visitor) -> Page {
+    pub fn new(title: impl Into<String>, here: &'static str, session: &Session) -> Page {
         let signed = Signed {
-            label: visitor.session.who.label.clone(),
-            csrf: visitor.session.csrf().to_owned(),
-            is_operator: visitor.is_operator(),
+            label: session.who.label.clone(),
+            csrf: session.csrf().to_owned(),
+            is_operator: session.who.is_operator(),
         };
         Page { title: title.into(), signed: Some(signed), here, events: None, refresh: None, said: None }
     }

@@ -47,7 +47,7 @@ pub(super) async fn page(
     let text = |value: Option<String>| value.unwrap_or_default();
     let policy = panel.app.config().topic;
     html(&SettingsPage {
-        page: Page::new(format!("Settings of {id}"), "clients", &visitor).said(&uri),
+        page: Page::new(format!("Settings of {id}"), "clients", &visitor.session).said(&uri),
         tabs: Tabs::new(&id, "settings", &visitor),
         sample: text(view.settings.sample.map(|share| share.to_string())),
         rate: text(view.settings.max_lines_per_second.map(|rate| rate.to_string())),

@@ -50,7 +50,7 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
     visitor.operator()?;
     let app = &panel.app;
     let at = now();
-    let mut page = Page::new("Status", "status", &visitor).said(&uri);
+    let mut page = Page::new("Status", "status", &visitor.session).said(&uri);
     page.refresh = Some(10);
     let mut checks = Vec::new();
 

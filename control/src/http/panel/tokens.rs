@@ -77,7 +77,7 @@ async fn rows(panel: &Panel, visitor: &Visitor) -> Result<Vec<Row>, Problem> {
 pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri) -> Result<Response, Problem> {
     visitor.operator()?;
     let rows = rows(&panel, &visitor).await?;
-    html(&TokensPage { page: Page::new("Tokens", "tokens", &visitor).said(&uri), rows, made: None })
+    html(&TokensPage { page: Page::new("Tokens", "tokens", &visitor.session).said(&uri), rows, made: None })
 }
 
 /// `POST /tokens`: the answer shows the token, and nothing does so again.
@@ -95,7 +95,7 @@ pub(super) async fn create(State(panel): State<Panel>, posted: Posted) -> Result
     };
     let made = panel.app.store().create_token(&who, label, client.as_ref(), expires_at, at).await?;
     let rows = rows(&panel, &posted.visitor).await?;
-    let page = Page::new("Tokens", "tokens", &posted.visitor);
+    let page = Page::new("Tokens", "tokens", &posted.visitor.session);
     html(&TokensPage { page, rows, made: Some((label.to_owned(), made.secret)) })
 }
 
@@ -112,7 +112,7 @@ pub(super) async fn revoke_page(
     if token.revoked_at.is_some() {
         return Ok(Redirect::to("/tokens").into_response());
     }
-    html(&RevokePage { page: Page::new("Revoke a token", "tokens", &visitor), row: Row::new(token, &visitor) })
+    html(&RevokePage { page: Page::new("Revoke a token", "tokens", &visitor.session), row: Row::new(token, &visitor) })
 }
 
 /// `POST /tokens/{id}/revoke`

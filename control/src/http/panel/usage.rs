@@ -82,7 +82,7 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
         dropped: count(sum.dropped),
     });
     html(&UsagePage {
-        page: Page::new("Usage", "usage", &visitor),
+        page: Page::new("Usage", "usage", &visitor.session),
         days: (first..=today).map(day).collect(),
         rows: rows.collect(),
         clients: count(total as u64),

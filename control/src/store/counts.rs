@@ -1,6 +1,6 @@
 //! How many clients are how far, for whoever watches the whole.
 
-use super::clients::position;
+use super::client::position;
 use super::{Position, Store};
 use crate::error::Result;
 use sqlx::any::AnyRow;

@@ -2,7 +2,7 @@
 
 use super::audit::of_client;
 use super::change::Change;
-use super::clients::{client_id, wanted};
+use super::client::{client_id, wanted};
 use super::steps::{restart, Step};
 use super::{corrupt, limited, places, Actor, Millis, Store, LONGEST_PAGE};
 use crate::error::{Error, Result};

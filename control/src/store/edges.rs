@@ -2,7 +2,7 @@
 
 use super::audit::of_edge;
 use super::change::Change;
-use super::clients::position;
+use super::client::position;
 use super::{corrupt, usage, Actor, Millis, Position, Store};
 use crate::error::{Error, Result};
 use crate::names::{ClientId, EdgeName};

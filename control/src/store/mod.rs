@@ -15,6 +15,7 @@
 mod audit;
 mod backup;
 mod change;
+mod client;
 mod clients;
 mod counts;
 mod credentials;
@@ -36,7 +37,8 @@ mod usage;
 
 pub use audit::{Actor, AuditRow};
 pub use backup::{backup_file, restore_file};
-pub use clients::{Added, Client, ClientSettings, Counts, Desired, NewClient, Page, Position};
+pub use client::{Client, ClientSettings, Desired, Position};
+pub use clients::{Added, Counts, NewClient, Page};
 pub use counts::StateCounts;
 pub use credentials::{Credential, CredentialState, MOST_LIVE};
 pub use edges::{Ack, Edge, EdgesHeard, Lines};

@@ -1,6 +1,6 @@
 //! The clients in the order in which an operator wants to see them.
 
-use super::clients::{read, Client};
+use super::client::{read, Client};
 use super::{limited, Millis, Store};
 use crate::error::Result;
 use crate::names::ClientId;

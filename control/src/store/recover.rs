@@ -1,7 +1,8 @@
 //! A database that is older than what Kafka knows, or another one: it takes over what Kafka has, and loses nothing by mistake.
 
 use super::audit::of_client;
-use super::clients::{add, find};
+use super::client::find;
+use super::clients::add;
 use super::steps::{replace, restart, Step};
 use super::{marker, Actor, Added, Desired, Marker, Millis, NewClient, Store};
 use crate::error::Result;

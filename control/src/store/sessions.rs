@@ -1,6 +1,6 @@
 //! Sessions of the panel: a cookie, and what its forms must carry so that no other site can send them.
 
-use super::clients::client_id;
+use super::client::client_id;
 use super::{check_text, secrets, Millis, Store, Who};
 use crate::error::Result;
 use serde_json::json;

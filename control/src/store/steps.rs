@@ -2,7 +2,7 @@
 
 use super::audit::of_client;
 use super::change::Change;
-use super::clients::{client_id, find, found, position};
+use super::client::{client_id, find, found, position};
 use super::{corrupt, limited, places, rows_of_places, Actor, Desired, Millis, Position, Store, LONGEST_PAGE};
 use crate::error::{Error, Result};
 use crate::names::ClientId;

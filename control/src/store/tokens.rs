@@ -1,6 +1,6 @@
 //! Tokens of operators and clients: given out once, kept as hashes.
 
-use super::clients::client_id;
+use super::client::client_id;
 use super::{check_text, secrets, Actor, Millis, Store};
 use crate::error::{Error, Result};
 use crate::names::ClientId;

@@ -1,7 +1,7 @@
 //! What is known of the clients' topics: which was made for whom, and what tel-control has set on it.
 
 use super::audit::of_client;
-use super::clients::{client_id, find};
+use super::client::{client_id, find};
 use super::{corrupt, places, Actor, Millis, Store, LONGEST_PAGE};
 use crate::error::{Error, Result};
 use crate::names::ClientId;

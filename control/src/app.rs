@@ -10,7 +10,7 @@ use crate::kafka::admin::Admin;
 use crate::kafka::Connection;
 use crate::names::Namespace;
 use crate::observe::Seen;
-use crate::reconcile;
+use crate::status;
 use crate::store::{Millis, Store};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,7 +31,7 @@ struct Inner {
     admin: Arc<Admin>,
     work: Notify,
     changes: watch::Sender<u64>,
-    reconciler: reconcile::Shared,
+    reconciler: status::Shared,
     seen: Seen,
 }
 
@@ -59,7 +59,7 @@ impl App {
                 admin,
                 work,
                 changes,
-                reconciler: reconcile::Shared::default(),
+                reconciler: status::Shared::default(),
                 seen: Seen::default(),
             }),
         })
@@ -135,7 +135,7 @@ impl App {
     }
 
     /// What the reconciler says of itself.
-    pub(crate) fn reconciler(&self) -> &reconcile::Shared {
+    pub(crate) fn reconciler(&self) -> &status::Shared {
         &self.inner.reconciler
     }
 

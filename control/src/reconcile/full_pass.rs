@@ -2,11 +2,11 @@
 
 use super::compare::{self, About, Snapshot};
 use super::lead::Leader;
-use super::status::PassView;
 use super::{list, marker, Trouble, Work};
 use crate::app::now;
 use crate::names::ClientId;
 use crate::onboarding::date_text;
+use crate::status::PassView;
 use crate::store::{Actor, Client, Millis, Restart, StepState};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

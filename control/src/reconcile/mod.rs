@@ -9,7 +9,7 @@
 //!            ├─ edges: who has the list by now
 //!            ├─ full_pass: compare ─► what differs is done again, what others did is told
 //!            └─ housekeeping: credentials that end, old rows
-//!      plan: what a full pass would do        status: what it says of itself        halt: where tests kill it
+//!      plan: what a full pass would do        halt: where tests kill it        crate::status: what it says of itself
 //! ```
 //!
 //! # What it promises
@@ -39,21 +39,27 @@ mod marker;
 mod plan;
 mod quota;
 mod rights;
-mod status;
 mod topic;
 mod work;
 
 pub use list::accept_list;
 pub use marker::accept;
 pub use plan::{plan, Plan};
-pub(crate) use status::Shared;
-pub use status::{status, PassView, Role, Status};
 pub use topic::take_over_topic;
+
+pub use crate::status::{PassView, Role, Status};
 
 use crate::app::App;
 use crate::error::{Error, Result};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// What the reconciler of this process says of itself.
+///
+/// Of several processes only the one that leads knows more than its role.
+pub fn status(app: &App) -> Status {
+    app.reconciler().status()
+}
 
 /// How often a process that stands by asks whether it leads.
 const STANDBY: Duration = Duration::from_secs(3);

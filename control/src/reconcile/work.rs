@@ -1,11 +1,11 @@
 //! A batch of clients with something to do: their steps in order, in a few calls for all of them.
 
 use super::lead::Leader;
-use super::status::steady;
 use super::{edges, leaving, list, quota, rights, topic, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Result};
 use crate::names::ClientId;
+use crate::status::steady;
 use crate::store::{backoff, Actor, Client, Credential, Desired, Millis, Outcome, Step, StepRow, StepState};
 use std::collections::HashMap;
 

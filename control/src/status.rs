@@ -1,6 +1,7 @@
 //! What the reconciler says of itself, for API, panel and log.
+//!
+//! It knows nothing of reconciling, so that [`crate::app::App`] can hold it for who says and who shows it.
 
-use crate::app::App;
 use crate::error::Error;
 use crate::log;
 use serde::Serialize;
@@ -58,31 +59,29 @@ pub struct PassView {
     pub differing: usize,
 }
 
-/// What the reconciler of this process says of itself.
-///
-/// Of several processes only the one that leads knows more than its role.
-pub fn status(app: &App) -> Status {
-    app.reconciler().lock().status.clone()
-}
-
-/// The state behind [`status`].
+/// The status as the reconciler writes it while others read.
 #[derive(Default)]
 pub(crate) struct Shared(Mutex<State>);
 
 #[derive(Default)]
-pub(super) struct State {
+struct State {
     status: Status,
     /// By what they are about.
     notices: std::collections::BTreeMap<&'static str, String>,
 }
 
 impl Shared {
+    /// As of now.
+    pub fn status(&self) -> Status {
+        self.lock().status.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what this process does, and in the log when that has changed.
-    pub(super) fn role(&self, role: Role, holding: Option<&str>) {
+    pub fn role(&self, role: Role, holding: Option<&str>) {
         let mut state = self.lock();
         let holding = holding.map(str::to_owned);
         let is_news = state.status.role != role || state.status.holding != holding;
@@ -99,7 +98,7 @@ impl Shared {
     }
 
     /// Says whether Kafka can be worked with: in the log when that changes, not each time it is tried.
-    pub(super) fn kafka(&self, error: Option<&Error>) {
+    pub fn kafka(&self, error: Option<&Error>) {
         let mut state = self.lock();
         let text = error.map(|error| steady(&error.text));
         told("kafka", state.status.kafka.is_some(), text.as_deref());
@@ -107,14 +106,14 @@ impl Shared {
     }
 
     /// The same of the database.
-    pub(super) fn database(&self, error: Option<&Error>) {
+    pub fn database(&self, error: Option<&Error>) {
         let mut state = self.lock();
         told("database", state.status.database.is_some(), error.map(|error| error.text.as_str()));
         state.status.database = error.map(|error| error.text.clone());
     }
 
     /// Says what an operator should look at, or that this is over; in the log when it is new.
-    pub(super) fn notice(&self, about: &'static str, text: Option<String>) {
+    pub fn notice(&self, about: &'static str, text: Option<String>) {
         let mut state = self.lock();
         match text {
             Some(text) => {
@@ -130,7 +129,7 @@ impl Shared {
         state.status.notices = state.notices.values().cloned().collect();
     }
 
-    pub(super) fn pass(&self, pass: PassView) {
+    pub fn pass(&self, pass: PassView) {
         self.lock().status.last_pass = Some(pass);
     }
 }
@@ -144,7 +143,7 @@ fn told(what: &str, was: bool, now: Option<&str>) {
 }
 
 /// librdkafka's text without times and counts: the same reason is the same text.
-pub(super) fn steady(text: &str) -> String {
+pub(crate) fn steady(text: &str) -> String {
     let Some((before, rest)) = text.split_once(" (after ") else { return text.to_owned() };
     let after = rest.split_once(')').map_or("", |(_, after)| after);
     format!("{before}{after}")

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::kafka::admin::Admin;
 use crate::kafka::Connection;
 use crate::names::Namespace;
-use crate::observe::Seen;
+use crate::seen::Seen;
 use crate::status;
 use crate::store::{Millis, Store};
 use std::sync::Arc;

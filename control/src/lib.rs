@@ -8,7 +8,7 @@
 //!        └──► kafka::list ──► every edge (teld's sync) ──► kafka::acks ──► observe: what edges and consumers do
 //!
 //!      ca: certificates        bundle: what a client downloads, ready to run
-//!      app: what all of these share, with what the reconciler says of itself (status)
+//!      app: what all of these share, with what was seen (seen) and what the reconciler says of itself (status)
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -25,6 +25,7 @@ pub mod names;
 pub mod observe;
 pub mod onboarding;
 pub mod reconcile;
+mod seen;
 mod status;
 pub mod store;
 pub mod whole;

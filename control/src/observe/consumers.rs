@@ -2,21 +2,18 @@
 //!
 //! Seen are consumers that are in a group; one that reads without a group (kcat -C) leaves no trace in Kafka.
 
-use super::groups::{look_at, GroupSeen, GroupsSeen};
-use super::refusals::Refusal;
+use super::groups::look_at;
 use super::{GroupView, ReadingView, RefusalView, Verdict};
 use crate::app::{now, App};
 use crate::error::{Error, Kind, Result};
-use crate::kafka::groups::Extent;
 use crate::names::ClientId;
 use crate::onboarding::date_text;
+use crate::seen::{GroupSeen, Look, Refusal, TopicSeen, REFUSED_WITHIN};
 use crate::store::{Client, ClientState, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A refusal is told of for so long.
-pub(super) const REFUSED_WITHIN: Duration = Duration::from_secs(600);
 /// A look is good for so long: whoever asks more often sees the same.
 const FRESH: Duration = Duration::from_secs(1);
 /// After one that failed there is none for so long.
@@ -25,8 +22,6 @@ const AFTER_FAILURE: Duration = Duration::from_secs(3);
 const TIMES: Duration = Duration::from_secs(1);
 /// How long a page waits at most.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Groups for which it is looked when their oldest unread line was written.
-const MOST_TIMED: usize = 5;
 /// Lines that are lost so soon make a group one that is behind, or within a tenth of the retention if that is longer.
 const SOON_MS: u64 = 10 * 60 * 1000;
 
@@ -64,7 +59,7 @@ pub async fn reading(app: &App, id: &ClientId) -> Result<ReadingView> {
         Some(refusal) => Some(told(app, &refusal, at).await?),
         None => None,
     };
-    let groups = seen.groups.groups.iter().map(|group| seen.view(group, &facts)).collect();
+    let groups = seen.groups.groups.iter().map(|group| facts.view(&seen, group)).collect();
     Ok(ReadingView {
         verdict: facts.verdict(&seen),
         lines: seen.lines(),
@@ -86,20 +81,6 @@ async fn told(app: &App, refusal: &Refusal, at: Millis) -> Result<RefusalView> {
         name: refusal.name.clone(),
         why: refusal.why(app.namespace(), &credentials, at),
     })
-}
-
-/// The last look at a client's topic and groups, kept for those who ask soon.
-pub(super) struct Look {
-    pub at: Instant,
-    result: Result<Arc<TopicSeen>>,
-}
-
-/// A client's topic and groups.
-#[derive(Default)]
-struct TopicSeen {
-    groups: GroupsSeen,
-    /// When the records at these partitions and offsets were written.
-    times: BTreeMap<(i32, i64), Millis>,
 }
 
 async fn look(app: &App, client: &Client) -> Result<Arc<TopicSeen>> {
@@ -161,56 +142,6 @@ fn layers(places: BTreeSet<(i32, i64)>) -> Vec<BTreeMap<i32, i64>> {
     layers
 }
 
-impl GroupsSeen {
-    /// Where the oldest line of each partition is, and the oldest that each group has not read.
-    fn places(&self) -> BTreeSet<(i32, i64)> {
-        let oldest = self.extents.iter().filter(|(_, extent)| extent.end > extent.start);
-        let mut places: BTreeSet<(i32, i64)> = oldest.map(|(partition, extent)| (*partition, extent.start)).collect();
-        for group in self.groups.iter().filter(|group| group.behind > 0).take(MOST_TIMED) {
-            places.extend(unread(group, &self.extents));
-        }
-        places
-    }
-}
-
-/// The places of a group in the partitions that it has not read to their end.
-fn unread<'a>(group: &'a GroupSeen, extents: &'a BTreeMap<i32, Extent>) -> impl Iterator<Item = (i32, i64)> + 'a {
-    extents.iter().filter_map(|(partition, extent)| {
-        let next = group.place.next.get(partition).copied().unwrap_or(extent.start).max(extent.start);
-        (next < extent.end).then_some((*partition, next))
-    })
-}
-
-impl TopicSeen {
-    fn lines(&self) -> i64 {
-        self.groups.extents.values().map(|extent| (extent.end - extent.start).max(0)).sum()
-    }
-
-    fn oldest(&self) -> Option<Millis> {
-        let extents = &self.groups.extents;
-        let at = |(partition, extent): (&i32, &Extent)| self.times.get(&(*partition, extent.start)).copied();
-        extents.iter().filter_map(at).min()
-    }
-
-    fn view(&self, group: &GroupSeen, facts: &Facts) -> GroupView {
-        GroupView {
-            group: group.place.group.clone(),
-            members: group.members,
-            behind: group.behind,
-            loses_in_ms: self.loses_in(group, facts),
-        }
-    }
-
-    /// Kafka deletes whole segments, when the last line in one is old enough: this is the earliest moment. A bound of the topic's bytes
-    /// may come before it.
-    fn loses_in(&self, group: &GroupSeen, facts: &Facts) -> Option<u64> {
-        let times = unread(group, &self.groups.extents).filter_map(|place| self.times.get(&place));
-        let oldest = *times.min()?;
-        let age = u64::try_from(facts.now.saturating_sub(oldest)).unwrap_or(0);
-        Some(facts.retention_ms.saturating_sub(age))
-    }
-}
-
 /// What a verdict is made of, beside what was seen in Kafka.
 struct Facts {
     is_active: bool,
@@ -240,12 +171,28 @@ impl Facts {
         let soon = SOON_MS.max(self.retention_ms / 10).min(self.retention_ms / 2);
         // A group without any place has just begun, with the oldest lines: it has not fallen behind.
         let is_losing = |group: &GroupSeen| {
-            !group.place.next.is_empty() && seen.loses_in(group, self).is_some_and(|in_ms| in_ms < soon)
+            !group.place.next.is_empty() && self.loses_in(seen, group).is_some_and(|in_ms| in_ms < soon)
         };
         if reading().any(is_losing) {
             return Verdict::Behind;
         }
         Verdict::Reading
+    }
+
+    fn view(&self, seen: &TopicSeen, group: &GroupSeen) -> GroupView {
+        GroupView {
+            group: group.place.group.clone(),
+            members: group.members,
+            behind: group.behind,
+            loses_in_ms: self.loses_in(seen, group),
+        }
+    }
+
+    /// Kafka deletes whole segments, when the last line in one is old enough: this is the earliest moment. A bound of the topic's bytes
+    /// may come before it.
+    fn loses_in(&self, seen: &TopicSeen, group: &GroupSeen) -> Option<u64> {
+        let age = u64::try_from(self.now.saturating_sub(seen.oldest_unread(group)?)).unwrap_or(0);
+        Some(self.retention_ms.saturating_sub(age))
     }
 }
 

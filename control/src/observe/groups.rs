@@ -5,16 +5,16 @@
 //! credential of the client's can be in a group of its. A consumer that calls itself otherwise must be using the one credential that
 //! works, if there is only one. One that is in no group (kcat -C) is not seen at all.
 
-use super::seen::Seen;
 use crate::app::{now, App};
 use crate::bundle::generation_of;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::admin::{Admin, Member};
-use crate::kafka::groups::{extents_of, place, Extent, Place};
+use crate::kafka::groups::{extents_of, place, Place};
 use crate::log;
 use crate::names::ClientId;
-use crate::store::{Actor, Millis};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use crate::seen::{GroupSeen, GroupsSeen, Listing, Seen};
+use crate::store::Actor;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,44 +35,6 @@ const USE_NOTED: Duration = Duration::from_secs(60);
 const LOOK_KEPT: Duration = Duration::from_secs(60);
 /// Clients read from the database at a time.
 const PAGE: usize = 1000;
-
-/// The names of all groups, by the client whose they are.
-pub(super) type Listing = HashMap<ClientId, Vec<String>>;
-
-/// A group of a client's.
-#[derive(Clone, Debug)]
-pub(super) struct GroupSeen {
-    pub place: Place,
-    pub members: usize,
-    pub behind: i64,
-    /// When its place was asked for.
-    asked: Instant,
-}
-
-/// A client's groups.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GroupsSeen {
-    pub extents: BTreeMap<i32, Extent>,
-    /// Those with members first.
-    pub groups: Vec<GroupSeen>,
-    /// When a consumer of its was last seen to get ahead.
-    pub good_at: Option<Millis>,
-    /// It was when this was seen.
-    pub is_good: bool,
-    /// Generations that members say they have.
-    pub generations: BTreeSet<u32>,
-    /// A member says none.
-    pub has_unnamed: bool,
-    /// See [`Seen::has_strangers`].
-    pub has_strangers: bool,
-}
-
-impl GroupsSeen {
-    /// Lines that the group furthest behind has not read.
-    fn lag(&self) -> Option<i64> {
-        self.groups.iter().map(|group| group.behind).max()
-    }
-}
 
 /// Whose groups are to be looked at.
 pub(super) struct Target {
@@ -259,28 +221,6 @@ pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<HashMap<Cl
     Ok(finished.collect())
 }
 
-impl GroupsSeen {
-    fn group(&self, name: &str) -> Option<&GroupSeen> {
-        self.groups.iter().find(|group| group.place.group == name)
-    }
-
-    /// Compares with what was seen before.
-    fn finish(&mut self, before: Option<&GroupsSeen>, at: Millis) {
-        for group in &mut self.groups {
-            group.behind = group.place.behind(&self.extents);
-        }
-        self.groups.sort_by(|a, b| (a.members == 0, &a.place.group).cmp(&(b.members == 0, &b.place.group)));
-        self.is_good = self.groups.iter().any(|group| {
-            let before = before.and_then(|before| before.group(&group.place.group));
-            let is_ahead = before.is_some_and(|before| group.place.next != before.place.next);
-            group.members > 0 && !group.place.next.is_empty() && (group.behind == 0 || is_ahead)
-        });
-        // The next round tells.
-        self.has_strangers = self.has_unnamed && before.is_some_and(|before| before.has_strangers);
-        self.good_at = if self.is_good { Some(at) } else { before.and_then(|before| before.good_at) };
-    }
-}
-
 /// The places of groups, each with its topic and its number of partitions; several are asked for at once.
 fn places(admin: &Admin, wanted: &[(String, String, i32)]) -> Vec<Result<Place>> {
     let next = AtomicUsize::new(0);
@@ -367,37 +307,4 @@ pub(super) async fn look_at(app: &App, id: &ClientId, topic: &str, seen: &Seen) 
     let target = Target { id: id.clone(), topic: topic.to_owned(), groups, before: seen.groups_of(id) };
     let mut found = app.kafka(move |admin, _| look(admin, vec![target])).await?;
     found.remove(id).ok_or_else(|| Error::not_found(format!("topic {topic} is not there")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(members: usize, next: &[(i32, i64)], end: i64) -> GroupsSeen {
-        let place = Place { group: "c8:a".into(), next: next.iter().copied().collect() };
-        let group = GroupSeen { place, members, behind: 0, asked: Instant::now() };
-        let extents = BTreeMap::from([(0, Extent { start: 0, end })]);
-        GroupsSeen { extents, groups: vec![group], ..GroupsSeen::default() }
-    }
-
-    #[test]
-    fn a_consumer_is_well_while_it_gets_ahead_or_has_read_all() {
-        let mut first = seen(1, &[(0, 5)], 10);
-        first.finish(None, 1);
-        assert!(!first.is_good && first.groups[0].behind == 5);
-        let mut second = seen(1, &[(0, 7)], 10);
-        second.finish(Some(&first), 2);
-        assert_eq!((second.is_good, second.good_at), (true, Some(2)));
-        let mut third = seen(1, &[(0, 7)], 10);
-        third.finish(Some(&second), 3);
-        assert_eq!((third.is_good, third.good_at), (false, Some(2)));
-        let mut all = seen(1, &[(0, 10)], 10);
-        all.finish(None, 4);
-        assert!(all.is_good);
-        for not in [seen(0, &[(0, 10)], 10), seen(1, &[], 0)] {
-            let mut not = not;
-            not.finish(None, 5);
-            assert!(!not.is_good);
-        }
-    }
 }

@@ -3,13 +3,10 @@
 use super::LineView;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::kafka::glance::{Bounds, Glance};
+use crate::kafka::glance::Bounds;
 use crate::kafka::groups::extents;
-use crate::kafka::Connection;
 use crate::names::ClientId;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lines that are given at most.
 pub const MOST_LINES: usize = 200;
@@ -19,8 +16,6 @@ const MOST_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Beyond that, for the requests before it.
 const GRACE: Duration = Duration::from_secs(1);
-/// Looks into topics at once; each has a consumer with a connection to every broker.
-const AT_ONCE: usize = 4;
 
 /// The last `count` lines at most, the oldest first; of lines so long that they are more than a megabyte together, fewer. Whoever shows
 /// them to an operator has noted it in the audit log before.
@@ -54,47 +49,4 @@ pub async fn last(app: &App, id: &ClientId, count: usize) -> Result<Vec<LineView
             text: String::from_utf8_lossy(&line.value).into_owned(),
         })
         .collect())
-}
-
-/// Consumers that look into topics: few, and used again.
-pub(super) struct Glances {
-    idle: Mutex<Vec<Glance>>,
-    passes: Arc<Semaphore>,
-}
-
-impl Default for Glances {
-    fn default() -> Glances {
-        Glances { idle: Mutex::default(), passes: Arc::new(Semaphore::new(AT_ONCE)) }
-    }
-}
-
-impl Glances {
-    /// Waits for its turn; to be kept as long as it is looked.
-    ///
-    /// # Errors
-    /// `Unavailable` if too many look at once.
-    pub async fn pass(&self, deadline: Instant) -> Result<OwnedSemaphorePermit> {
-        let pass = Arc::clone(&self.passes).acquire_owned();
-        match tokio::time::timeout_at(deadline.into(), pass).await {
-            Ok(Ok(pass)) => Ok(pass),
-            _ => Err(Error::unavailable("too many look at lines at once; try again")),
-        }
-    }
-
-    /// Looks, in a thread that may wait.
-    ///
-    /// # Errors
-    /// Those of `look`, and of starting a consumer.
-    pub fn with<T>(&self, connection: &Connection, look: impl FnOnce(&Glance) -> Result<T>) -> Result<T> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let glance = match idle {
-            Some(glance) => glance,
-            None => Glance::open(connection)?,
-        };
-        let seen = look(&glance);
-        if seen.is_ok() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(glance);
-        }
-        seen
-    }
 }

@@ -1,12 +1,13 @@
 //! Follows the brokers' authorizer logs: files that others write, rotate, cut short and may fill with anything.
 //!
 //! They are read from their ends as of the start. Brokers' clocks and zones are not known: a line is from when it was read. Nothing is
-//! believed at once, since a line may turn out to be part of another one (see `refusals.rs`); it is after the next look.
+//! believed at once, since a line may turn out to be part of another one (see `authorizer.rs`); it is after the next look.
 
-use super::refusals::{read, Refusal, Word};
-use super::{consumers::REFUSED_WITHIN, is_over, rest};
+use super::authorizer::{read, Word};
+use super::{is_over, rest};
 use crate::app::{now, App};
 use crate::log;
+use crate::seen::{Refusal, REFUSED_WITHIN};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;

@@ -3,25 +3,27 @@
 //! ```text
 //!   tel.acks ──► edges: what edges have and count ──► store        groups: who reads, every ten seconds ──► store: last use
 //!                   │                                                 │
-//!                   └──────────► history: the last hour ◄─────────────┘
-//!   authorizer logs ──► logs ──► refusals                        consumers: all of that in one word        lines: the last ones
+//!                   └──────────► volumes: the last hour ◄─────────────┘
+//!   authorizer logs ──► logs ──► authorizer: what a line says ──► refusals
+//!
+//!   told to who asks:   consumers: all of that in one word        history: the volumes        lines: the last ones
 //! ```
 //!
 //! Two threads and a task do the looking; what they have seen stands in [`Seen`]. A page costs Kafka no more than one look a second
 //! for each client that somebody watches.
 
+mod authorizer;
 pub mod consumers;
 mod edges;
 mod groups;
 pub mod history;
 pub mod lines;
 mod logs;
-mod refusals;
-mod seen;
 mod view;
 
-pub use seen::Seen;
-pub use view::{GroupView, HistoryPoint, LineView, ReadingView, RefusalView, Verdict};
+pub use view::{GroupView, LineView, ReadingView, RefusalView, Verdict};
+
+pub use crate::seen::{HistoryPoint, Seen};
 
 use crate::app::App;
 use crate::error::{Error, Result};

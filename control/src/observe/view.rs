@@ -73,20 +73,6 @@ pub struct RefusalView {
     pub why: String,
 }
 
-/// A point of a client's plots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct HistoryPoint {
-    /// Milliseconds since 1970.
-    pub at_ms: i64,
-    /// Lines delivered since the point before, on all edges.
-    pub delivered: u64,
-    /// Lines dropped since then.
-    pub dropped: u64,
-    /// Lines that the group furthest behind has not read; none without a group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub behind: Option<i64>,
-}
-
 /// A line of a client's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LineView {

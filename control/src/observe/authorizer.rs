@@ -14,13 +14,10 @@
 //! it; nothing is ever done because of it, and no credential counts as used.
 
 use crate::kafka::acls::Principal;
-use crate::names::{ClientId, Namespace};
-use crate::store::{Credential, CredentialState, Millis};
-use std::collections::HashMap;
+use crate::seen::Refusal;
+use crate::store::Millis;
 use std::net::IpAddr;
 
-/// Clients whose last refusal is kept.
-const MOST_CLIENTS: usize = 100_000;
 /// Characters of a resource's name that are shown.
 const LONGEST_NAME: usize = 100;
 
@@ -36,24 +33,6 @@ pub(super) enum Word {
     Other,
     /// A part of a line that somebody has broken.
     Forged,
-}
-
-/// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// When it was read here.
-    pub at: Millis,
-    /// Whose.
-    pub id: ClientId,
-    /// Which of its credentials.
-    pub generation: u32,
-    pub host: IpAddr,
-    /// `group` or `topic`.
-    pub resource: &'static str,
-    /// At most [`LONGEST_NAME`] characters, none of them a control character.
-    pub name: String,
-    /// Something else than reading was asked for.
-    pub is_write: bool,
 }
 
 /// Reads a line, seen at `at`.
@@ -120,65 +99,6 @@ fn shown(name: &str) -> String {
     shown
 }
 
-impl Refusal {
-    /// What is wrong and what to do.
-    pub fn why(&self, namespace: &Namespace, credentials: &[Credential], now: Millis) -> String {
-        let Refusal { id, generation, name, .. } = self;
-        let prefix = id.group_prefix();
-        let topic = namespace.topic(id);
-        match self.resource {
-            "group" if !name.starts_with(&prefix) => {
-                return format!("Group \"{name}\" is refused: the names of your groups must begin with \"{prefix}\".");
-            }
-            "topic" if *name != topic => {
-                return format!("Topic \"{name}\" is refused: yours is \"{topic}\", and no other.");
-            }
-            "topic" if self.is_write => {
-                return format!("Topic \"{topic}\" is for reading: something else was tried.");
-            }
-            _ => {}
-        }
-        let credential = credentials.iter().find(|credential| credential.generation == *generation);
-        match credential {
-            None => format!("Credential {generation} is not one of yours; download a new one."),
-            Some(one) if one.state == CredentialState::Revoked => {
-                format!("Credential {generation} was revoked: this consumer needs a newer one.")
-            }
-            Some(one) if !one.is_live(now) => {
-                format!("Credential {generation} has expired: this consumer needs a newer one.")
-            }
-            Some(_) => {
-                format!("Credential {generation} may not do this yet: its rights reach all brokers within seconds.")
-            }
-        }
-    }
-}
-
-/// The last refusal of each client.
-#[derive(Default)]
-pub(super) struct Refusals {
-    last: HashMap<ClientId, Refusal>,
-    /// The logs can be read.
-    pub is_seeing: bool,
-}
-
-impl Refusals {
-    /// Notes refusals of before `until`, and forgets those of before `since`.
-    pub fn note(&mut self, refusals: Vec<Refusal>, since: Millis) {
-        self.last.retain(|_, refusal| refusal.at >= since);
-        for refusal in refusals {
-            if self.last.len() < MOST_CLIENTS || self.last.contains_key(&refusal.id) {
-                self.last.insert(refusal.id.clone(), refusal);
-            }
-        }
-    }
-
-    /// The client's last one, if it was since then.
-    pub fn last(&self, id: &ClientId, since: Millis) -> Option<&Refusal> {
-        self.last.get(id).filter(|refusal| refusal.at >= since)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,30 +114,15 @@ mod tests {
         read(line("Denied", "User:CN=c83:1", resource).as_bytes(), 5)
     }
 
-    fn why(resource: &str, credentials: &[Credential]) -> String {
-        let Word::Denied(refusal) = denied(resource) else { panic!("{resource}") };
-        refusal.why(&Namespace::new("logs.").unwrap(), credentials, 1000)
-    }
-
-    fn credential(state: CredentialState, not_after: i64) -> Credential {
-        Credential {
-            id: ClientId::new("c83").unwrap(),
-            generation: 1,
-            state,
-            fingerprint: None,
-            not_after: Some(not_after),
-            created_at: 0,
-            first_used: None,
-            last_used: None,
-            revoked_at: None,
-        }
-    }
-
     #[test]
     fn a_refusal_is_read() {
         let Word::Denied(refusal) = denied("Group:LITERAL:a b:c") else { panic!("not read") };
         assert_eq!((refusal.id.as_str(), refusal.generation, refusal.resource), ("c83", 1, "group"));
         assert_eq!((refusal.name.as_str(), refusal.at, refusal.host.to_string()), ("a b:c", 5, "192.0.2.7".into()));
+        assert!(!refusal.is_write);
+        let write = line("Denied", "User:CN=c83:1", "Topic:LITERAL:logs.c83").replace("= READ", "= WRITE");
+        let Word::Denied(refusal) = read(write.as_bytes(), 5) else { panic!("not read") };
+        assert!(refusal.is_write && refusal.resource == "topic");
     }
 
     #[test]
@@ -263,31 +168,5 @@ mod tests {
             panic!()
         };
         assert!(refusal.name.starts_with("\u{fffd}\u{fffd}x") && refusal.name.chars().count() == 101);
-    }
-
-    #[test]
-    fn the_sentence_names_what_is_wrong() {
-        let live = credential(CredentialState::Active, 2000);
-        assert!(why("Group:LITERAL:foo", &[]).contains("must begin with \"c83:\""));
-        assert!(why("Group:LITERAL:c8:foo", &[]).contains("must begin with \"c83:\""));
-        assert!(why("Topic:LITERAL:logs.c84", &[]).contains("yours is \"logs.c83\""));
-        assert!(why("Topic:LITERAL:logs.c83", &[]).contains("not one of yours"));
-        assert!(why("Topic:LITERAL:logs.c83", &[live]).contains("within seconds"));
-        assert!(why("Group:LITERAL:c83:x", &[credential(CredentialState::Revoked, 2000)]).contains("revoked"));
-        assert!(why("Topic:LITERAL:logs.c83", &[credential(CredentialState::Active, 500)]).contains("expired"));
-        let write = line("Denied", "User:CN=c83:1", "Topic:LITERAL:logs.c83").replace("= READ", "= WRITE");
-        let Word::Denied(refusal) = read(write.as_bytes(), 5) else { panic!("not read") };
-        assert!(refusal.why(&Namespace::new("logs.").unwrap(), &[], 0).contains("for reading"));
-    }
-
-    #[test]
-    fn old_refusals_are_forgotten() {
-        let Word::Denied(refusal) = denied("Group:LITERAL:x") else { panic!("not read") };
-        let id = refusal.id.clone();
-        let mut refusals = Refusals::default();
-        refusals.note(vec![*refusal], 0);
-        assert!(refusals.last(&id, 5).is_some() && refusals.last(&id, 6).is_none());
-        refusals.note(Vec::new(), 6);
-        assert!(refusals.last(&id, 0).is_none());
     }
 }

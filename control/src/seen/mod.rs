@@ -1,16 +1,24 @@
-//! What was seen, in memory: those who look write it, those who show read it. All of it is seen again after a start.
+//! What was seen of edges and consumers, in memory. All of it is seen again after a start.
+//!
+//! Those who look write it (`observe`), those who show read it. It knows neither, so that [`crate::app::App`] can hold it for both.
 
-use super::consumers::Look;
-use super::groups::{GroupsSeen, Listing};
-use super::history::Volumes;
-use super::lines::Glances;
-use super::refusals::Refusals;
+mod glances;
+mod groups;
+mod refusals;
+mod volumes;
+
+pub(crate) use glances::Glances;
+pub(crate) use groups::{GroupSeen, GroupsSeen, Listing, Look, TopicSeen};
+pub(crate) use refusals::{Refusal, Refusals, REFUSED_WITHIN};
+pub use volumes::HistoryPoint;
+pub(crate) use volumes::Volumes;
+
 use crate::names::ClientId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// What was seen of edges and consumers. Bounded by the number of clients and edges; see [`super::history`] for most of it.
+/// What was seen of edges and consumers. Bounded by the number of clients and edges; see `volumes.rs` for most of it.
 #[derive(Default)]
 pub struct Seen {
     volumes: Mutex<Volumes>,
@@ -19,8 +27,8 @@ pub struct Seen {
     /// Looks for pages that are open, by client; one at a time for each.
     looks: Mutex<HashMap<ClientId, Arc<tokio::sync::Mutex<Option<Look>>>>>,
     /// The names of all groups, as of when.
-    pub(super) listing: tokio::sync::Mutex<Option<(Instant, Arc<Listing>)>>,
-    pub(super) glances: Glances,
+    pub(crate) listing: tokio::sync::Mutex<Option<(Instant, Arc<Listing>)>>,
+    pub(crate) glances: Glances,
 }
 
 impl Seen {
@@ -30,33 +38,33 @@ impl Seen {
         self.groups_of(id).is_some_and(|seen| seen.has_strangers)
     }
 
-    pub(super) fn volumes(&self) -> MutexGuard<'_, Volumes> {
+    pub(crate) fn volumes(&self) -> MutexGuard<'_, Volumes> {
         held(&self.volumes)
     }
 
-    pub(super) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals> {
         held(&self.refusals)
     }
 
-    pub(super) fn groups_of(&self, id: &ClientId) -> Option<Arc<GroupsSeen>> {
+    pub(crate) fn groups_of(&self, id: &ClientId) -> Option<Arc<GroupsSeen>> {
         held(&self.groups).get(id).cloned()
     }
 
-    pub(super) fn set_groups(&self, id: ClientId, seen: Arc<GroupsSeen>) {
+    pub(crate) fn set_groups(&self, id: ClientId, seen: Arc<GroupsSeen>) {
         held(&self.groups).insert(id, seen);
     }
 
     /// Forgets the groups of clients that are not to be kept.
-    pub(super) fn keep_groups(&self, mut is_kept: impl FnMut(&ClientId) -> bool) {
+    pub(crate) fn keep_groups(&self, mut is_kept: impl FnMut(&ClientId) -> bool) {
         held(&self.groups).retain(|id, _| is_kept(id));
     }
 
-    pub(super) fn look_of(&self, id: &ClientId) -> Arc<tokio::sync::Mutex<Option<Look>>> {
+    pub(crate) fn look_of(&self, id: &ClientId) -> Arc<tokio::sync::Mutex<Option<Look>>> {
         Arc::clone(held(&self.looks).entry(id.clone()).or_default())
     }
 
     /// Forgets looks that nobody has asked for since `before`.
-    pub(super) fn forget_looks(&self, before: Instant) {
+    pub(crate) fn forget_looks(&self, before: Instant) {
         held(&self.looks).retain(|_, look| {
             // One that is being made is kept.
             Arc::strong_count(look) > 1

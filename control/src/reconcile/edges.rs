@@ -1,7 +1,7 @@
 //! The step `edges`: every edge heard of lately has the list with the client.
 
-use super::lead::Leader;
-use super::work::{report, Task};
+use super::leader::Leader;
+use super::task::{report, Task};
 use super::Work;
 use crate::app::{now, App};
 use crate::error::Result;
@@ -60,13 +60,12 @@ pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task]) -> Work<()> {
     Ok(())
 }
 
-/// Looks at all clients that wait for edges, if the edges are otherwise than before.
-pub(super) async fn look(leader: &mut Leader) -> Work<()> {
-    let app = leader.app.clone();
-    let heard = heard(&app).await?;
+/// Looks at all clients that wait for edges, if the edges are otherwise than they were when it last did.
+pub(super) async fn look(app: &App, last: &mut Option<Seen>) -> Work<()> {
+    let heard = heard(app).await?;
     let seen: Seen =
         heard.edges().iter().map(|edge| (edge.name.to_string(), edge.applied.clone(), edge.rejected.clone())).collect();
-    if leader.edges_seen.as_ref() == Some(&seen) {
+    if last.as_ref() == Some(&seen) {
         return Ok(());
     }
     let mut after: Option<ClientId> = None;
@@ -99,6 +98,6 @@ pub(super) async fn look(leader: &mut Leader) -> Work<()> {
             break;
         }
     }
-    leader.edges_seen = Some(seen);
+    *last = Some(seen);
     Ok(())
 }

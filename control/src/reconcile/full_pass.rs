@@ -1,7 +1,7 @@
 //! All clients compared with all of Kafka, page by page: what differs is done again, with the reason in the audit log.
 
 use super::compare::{self, About, Snapshot};
-use super::lead::Leader;
+use super::leader::Leader;
 use super::{list, marker, Trouble, Work};
 use crate::app::now;
 use crate::names::ClientId;
@@ -18,8 +18,26 @@ const FRESH: Millis = 2000;
 /// Then it is looked at again.
 const SOON: Duration = Duration::from_secs(5);
 
+/// The pass under way, and when the next one begins.
+pub(super) struct Passes {
+    under_way: Option<Pass>,
+    next: Instant,
+}
+
+impl Passes {
+    /// The first one begins at once.
+    pub fn new() -> Passes {
+        Passes { under_way: None, next: Instant::now() }
+    }
+
+    /// How long it is until the next one begins.
+    pub fn wait(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+}
+
 /// A pass under way.
-pub(super) struct Pass {
+struct Pass {
     snapshot: Snapshot,
     after: Option<ClientId>,
     started: Instant,
@@ -30,10 +48,10 @@ pub(super) struct Pass {
 }
 
 /// Begins a pass if it is time, or does the next page; whether there is more of it.
-pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
+pub(super) async fn go_on(passes: &mut Passes, leader: &mut Leader) -> Work<bool> {
     let app = leader.app.clone();
-    let Some(mut pass) = leader.pass.take() else {
-        if Instant::now() < leader.next_pass {
+    let Some(mut pass) = passes.under_way.take() else {
+        if Instant::now() < passes.next {
             return Ok(false);
         }
         let started = Instant::now();
@@ -42,7 +60,7 @@ pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 app.reconciler().notice("pass", Some(format!("comparing with Kafka: {error}")));
-                leader.next_pass = Instant::now() + app.config().full_pass;
+                passes.next = Instant::now() + app.config().full_pass;
                 return Ok(false);
             }
         };
@@ -54,7 +72,7 @@ pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
         }
         leader.edge_rights.clear();
         leader.strange.clear();
-        leader.pass = Some(Pass { snapshot, after: None, started, clients: 0, differing: 0, is_fresh: false });
+        passes.under_way = Some(Pass { snapshot, after: None, started, clients: 0, differing: 0, is_fresh: false });
         return Ok(true);
     };
     let page = app.store().clients(None, pass.after.as_ref(), PAGE).await?;
@@ -63,7 +81,7 @@ pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
     pass.differing += differing;
     pass.after = page.next;
     if pass.after.is_some() {
-        leader.pass = Some(pass);
+        passes.under_way = Some(pass);
         return Ok(true);
     }
     let unknown: Vec<String> = marker::unknown(&app, &leader.list).await?.into_iter().map(|it| it.id.clone()).collect();
@@ -78,7 +96,7 @@ pub(super) async fn go_on(leader: &mut Leader) -> Work<bool> {
         differing: pass.differing,
     });
     let every = app.config().full_pass;
-    leader.next_pass = Instant::now() + if pass.is_fresh { every.min(SOON) } else { every };
+    passes.next = Instant::now() + if pass.is_fresh { every.min(SOON) } else { every };
     app.announce();
     Ok(true)
 }

@@ -1,22 +1,21 @@
 //! The process that leads: it has the list's writer, and goes round as long as there is something to do.
 
 use super::edges::Seen;
-use super::full_pass::{self, Pass};
+use super::full_pass::{self, Passes};
 use super::housekeeping::{self, Housekeeping};
-use super::list::{self, Removals};
+use super::leader::{answers, Leader};
 use super::marker::{self, Judged};
 use super::work::{self, give_up_due};
-use super::{edges, pause, rights, topic, Trouble, Work};
+use super::{edges, list, pause, rights, topic, Trouble, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Result};
 use crate::kafka::admin::Admin;
 use crate::kafka::list::{ensure_topic, read_all, ListState, ListWriter};
 use crate::kafka::{acks, PATIENCE};
 use crate::log;
-use crate::names::{ClientId, EdgeName};
+use crate::names::ClientId;
 use crate::status::Role;
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -34,35 +33,19 @@ const HELD: Duration = Duration::from_secs(2);
 /// The database's marker is renewed in Kafka at least that often.
 const MARKED: Duration = Duration::from_secs(3600);
 
-/// What the process that leads knows and has.
-pub(super) struct Leader {
-    pub app: App,
-    pub writer: Arc<Mutex<ListWriter>>,
-    /// The list as it is in Kafka.
-    pub list: ListState,
-    /// Rights were given or taken since the marker was last renewed.
-    pub marker_is_due: bool,
-    /// When it was last renewed.
-    pub marked: Instant,
-    pub removals: Removals,
-    /// Edges whose rights are as they should be: whether they are live.
-    pub edge_rights: HashMap<EdgeName, bool>,
-    pub edges_seen: Option<Seen>,
-    /// Clients to which somebody gave strange rights.
-    pub strange: HashSet<ClientId>,
-    pub pass: Option<Pass>,
-    /// When the next one begins.
-    pub next_pass: Instant,
+/// The leader's rounds.
+struct Rounds {
+    leader: Leader,
+    edges_seen: Option<Seen>,
+    passes: Passes,
     housekeeping: Housekeeping,
-    /// Asks only whether Kafka is there.
-    probe: Arc<Admin>,
     lead_asked: Instant,
     /// What was due in the round before, and for how many rounds.
     due: (Vec<ClientId>, u32),
 }
 
 enum Opened {
-    Leads(Box<Leader>),
+    Leads(Box<Rounds>),
     Holds(String),
 }
 
@@ -75,12 +58,12 @@ pub(super) async fn lead(app: &App, stop: &mut watch::Receiver<bool>) {
             return;
         }
         let trouble = match open(app, &mut probe).await {
-            Ok(Opened::Leads(mut leader)) => {
+            Ok(Opened::Leads(mut rounds)) => {
                 app.reconciler().kafka(None);
                 app.reconciler().database(None);
                 app.reconciler().role(Role::Leading, None);
                 wait = FIRST_WAIT;
-                match leader.work(stop).await {
+                match rounds.work(stop).await {
                     Ok(()) => return,
                     Err(trouble) => trouble,
                 }
@@ -162,25 +145,16 @@ async fn open(app: &App, probe: &mut Option<Arc<Admin>>) -> Work<Opened> {
     }
     tell_of_topic(app, &list).await?;
     app.store().hasten(now()).await?;
-    let mut leader = Leader {
-        app: app.clone(),
-        writer: Arc::new(Mutex::new(writer)),
-        list,
-        marker_is_due: false,
-        marked: Instant::now(),
-        removals: Removals::default(),
-        edge_rights: HashMap::new(),
+    let mut leader = Leader::new(app.clone(), writer, list, probe);
+    leader.publish(Vec::new()).await?;
+    Ok(Opened::Leads(Box::new(Rounds {
+        leader,
         edges_seen: None,
-        strange: HashSet::new(),
-        pass: None,
-        next_pass: Instant::now(),
+        passes: Passes::new(),
         housekeeping: Housekeeping::new(now()),
-        probe,
         lead_asked: Instant::now(),
         due: (Vec::new(), 0),
-    };
-    leader.publish(Vec::new()).await?;
-    Ok(Opened::Leads(Box::new(leader)))
+    })))
 }
 
 /// Says that the list begins anew, if it does: edges do not take it without an operator's word.
@@ -199,24 +173,7 @@ async fn tell_of_topic(app: &App, list: &ListState) -> Result<()> {
     Ok(())
 }
 
-async fn answers(app: &App, probe: &Arc<Admin>) -> Result<()> {
-    let probe = Arc::clone(probe);
-    app.kafka(move |_, _| probe.describe_cluster().map(|_| ())).await
-}
-
-impl Leader {
-    /// An error of Kafka's is trouble if Kafka does not answer at all, and else that of what was asked.
-    pub(super) async fn of_kafka<T>(&self, done: Work<T>) -> Work<std::result::Result<T, Error>> {
-        match done {
-            Ok(done) => Ok(Ok(done)),
-            Err(Trouble::Kafka(error)) => match answers(&self.app, &self.probe).await {
-                Ok(()) => Ok(Err(error)),
-                Err(_) => Err(Trouble::Kafka(error)),
-            },
-            Err(trouble) => Err(trouble),
-        }
-    }
-
+impl Rounds {
     /// Goes round until it is to stop, or another process leads.
     async fn work(&mut self, stop: &mut watch::Receiver<bool>) -> Work<()> {
         loop {
@@ -224,7 +181,7 @@ impl Leader {
                 return Ok(());
             }
             if self.lead_asked.elapsed() >= LEAD_ASKED {
-                if !self.app.store().try_lead().await? {
+                if !self.leader.app.store().try_lead().await? {
                     return Ok(());
                 }
                 self.lead_asked = Instant::now();
@@ -234,13 +191,14 @@ impl Leader {
             }
             let at = now();
             let due = self
+                .leader
                 .app
                 .store()
                 .next_due(at)
                 .await?
                 .map_or(TICK, |due| Duration::from_millis(u64::try_from(due - at).unwrap_or(0)));
-            let pass = self.next_pass.saturating_duration_since(Instant::now());
-            let app = self.app.clone();
+            let pass = self.passes.wait();
+            let app = self.leader.app.clone();
             tokio::select! {
                 () = pause(stop, due.min(pass).min(TICK)) => {}
                 () = app.woken() => {}
@@ -250,26 +208,26 @@ impl Leader {
 
     /// Does what there is to do now; whether there is more.
     async fn round(&mut self) -> Work<bool> {
-        rights::bring_edges(self).await?;
-        let due = self.app.store().due(now(), work::BATCH).await?;
+        rights::bring_edges(&mut self.leader).await?;
+        let due = self.leader.app.store().due(now(), work::BATCH).await?;
         if !due.is_empty() {
-            work::batch(self, &due).await?;
+            work::batch(&mut self.leader, &due).await?;
             self.slow_down(&due).await;
         }
-        edges::look(self).await?;
+        edges::look(&self.leader.app, &mut self.edges_seen).await?;
         if due.len() == work::BATCH {
             return Ok(true);
         }
         // What is asked for comes between two pages of a pass.
-        if full_pass::go_on(self).await? {
+        if full_pass::go_on(&mut self.passes, &mut self.leader).await? {
             return Ok(true);
         }
-        housekeeping::go_on(&mut self.housekeeping, &self.app).await?;
+        housekeeping::go_on(&mut self.housekeeping, &self.leader.app).await?;
         if due.is_empty() {
-            list::write_accepted(self).await?;
+            list::write_accepted(&mut self.leader).await?;
         }
-        if self.marker_is_due || self.marked.elapsed() >= MARKED {
-            self.publish(Vec::new()).await?;
+        if self.leader.marker_is_due || self.leader.marked.elapsed() >= MARKED {
+            self.leader.publish(Vec::new()).await?;
         }
         Ok(!due.is_empty())
     }

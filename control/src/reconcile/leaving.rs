@@ -1,7 +1,7 @@
 //! The step `topic-deleted`: after the grace period, under the recorded id, and then the client is forgotten.
 
-use super::lead::Leader;
-use super::work::Task;
+use super::leader::Leader;
+use super::task::Task;
 use super::{halt, Trouble, Work};
 use crate::app::now;
 use crate::error::{Error, Kind};

@@ -1,14 +1,14 @@
 //! The steps `list` and `unlisted`, and the operator's word on the list as a whole.
 
-use super::lead::Leader;
-use super::work::Task;
-use super::{edges, halt, Trouble, Work};
+use super::leader::Leader;
+use super::removals::Removals;
+use super::task::Task;
+use super::{edges, halt, Work};
 use crate::app::{now, App};
 use crate::error::Result;
 use crate::kafka::list::{Change, Listed, Marker};
 use crate::store::{Actor, Client, Position, Step};
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The setting that holds who has asked for the operator's marker.
 const ACCEPT_SETTING: &str = "list.accept";
@@ -99,27 +99,6 @@ pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task], wanted: bool)
     Ok(())
 }
 
-/// How many clients were taken off the list within the last hour.
-#[derive(Default)]
-pub(super) struct Removals(VecDeque<(Instant, usize)>);
-
-impl Removals {
-    /// Whether so many of so many may go without an operator's word.
-    fn allow(&mut self, before: usize, removed: usize, at: Instant) -> bool {
-        /// So many at least.
-        const FEW: usize = 10;
-        /// Beyond that, less than one in so many.
-        const PART: usize = 5;
-        const WITHIN: Duration = Duration::from_secs(3600);
-        while self.0.front().is_some_and(|(then, _)| at.duration_since(*then) > WITHIN) {
-            self.0.pop_front();
-        }
-        let gone: usize = self.0.iter().map(|(_, count)| count).sum();
-        self.0.push_back((at, removed));
-        gone + removed <= FEW || (gone + removed) * PART < before + gone
-    }
-}
-
 /// Says to the edges that the list is right as it is, although its topic was made anew or it is much shorter: an operator's
 /// decision. Written by the process that leads, once all that is due is done.
 ///
@@ -157,49 +136,4 @@ pub(super) async fn remove_unknown(leader: &mut Leader, ids: Vec<String>) -> Wor
         app.store().audit(&Actor::reconciler(), "list.remove", &format!("client:{id}"), details, now()).await?;
     }
     Ok(())
-}
-
-impl Leader {
-    /// Writes changes of the list, with a new marker of the database behind them. After an error of Kafka's the writer is of no more
-    /// use.
-    pub(super) async fn publish(&mut self, mut changes: Vec<Change>) -> Work<()> {
-        let seen = self.list.database.clone();
-        let renewed = self.app.store().renew_marker(seen.as_ref(), now()).await;
-        let marker = renewed.map_err(|error| match error.kind {
-            // Someone else has written to the list: it is to be read again.
-            crate::error::Kind::Conflict => Trouble::Kafka(error),
-            _ => Trouble::Store(error),
-        })?;
-        halt::at("marker-renewed");
-        changes.push(Change::Database(marker));
-        let writer = std::sync::Arc::clone(&self.writer);
-        let published = self.app.kafka(move |admin, _| {
-            let mut writer = writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            Ok((writer.publish(admin, &changes)?, changes))
-        });
-        let (position, changes) = published.await.map_err(Trouble::Kafka)?;
-        self.list.apply(&changes, position);
-        (self.marker_is_due, self.marked) = (false, Instant::now());
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_few_may_leave_and_a_fifth_may_not() {
-        let at = Instant::now();
-        let hour = Duration::from_secs(3601);
-        let mut few = Removals::default();
-        assert!(few.allow(10, 6, at) && few.allow(4, 4, at), "ten, of however few");
-        assert!(!few.allow(20, 1, at));
-        assert!(few.allow(20, 1, at + hour), "an hour later");
-
-        let mut many = Removals::default();
-        assert!(many.allow(1000, 100, at) && many.allow(900, 99, at));
-        assert!(!many.allow(801, 1, at), "a fifth of the thousand that there were");
-        assert!(!Removals::default().allow(1000, 200, at));
-    }
 }

@@ -9,6 +9,7 @@
 //!            ├─ edges: who has the list by now
 //!            ├─ full_pass: compare ─► what differs is done again, what others did is told
 //!            └─ housekeeping: credentials that end, old rows
+//!      leader: what all of these share        task: a client's steps, and what came of them
 //!      plan: what a full pass would do        halt: where tests kill it        crate::status: what it says of itself
 //! ```
 //!
@@ -33,12 +34,15 @@ mod full_pass;
 mod halt;
 mod housekeeping;
 mod lead;
+mod leader;
 mod leaving;
 mod list;
 mod marker;
 mod plan;
 mod quota;
+mod removals;
 mod rights;
+mod task;
 mod topic;
 mod work;
 

@@ -2,9 +2,9 @@
 //!
 //! Without a quota in the configuration nothing is looked at: what an operator sets by hand stays.
 
-use super::lead::Leader;
+use super::leader::Leader;
 use super::rights::access;
-use super::work::Task;
+use super::task::Task;
 use super::{halt, Trouble, Work};
 use crate::app::{now, App};
 use crate::kafka::acls::ClientAccess;

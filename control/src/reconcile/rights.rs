@@ -1,7 +1,7 @@
 //! The steps `acls` and `acls-removed`, and the edges' rights.
 
-use super::lead::Leader;
-use super::work::Task;
+use super::leader::Leader;
+use super::task::Task;
 use super::{halt, Trouble, Work};
 use crate::app::now;
 use crate::kafka::acls::{self, AclPlan, ClientAccess, EdgeAccess, Principal};

@@ -1,7 +1,7 @@
 //! The step `topic`: it is there, with its partitions and settings.
 
-use super::lead::Leader;
-use super::work::Task;
+use super::leader::Leader;
+use super::task::Task;
 use super::{halt, Trouble, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Result};

@@ -21,7 +21,7 @@ pub fn zip(id: &ClientId, files: &[BundleFile]) -> Result<Vec<u8>> {
 /// The same in a folder of another name.
 ///
 /// # Errors
-/// As [`zip`].
+/// As [`zip()`].
 pub fn zip_folder(folder: &str, files: &[BundleFile]) -> Result<Vec<u8>> {
     let failed = |error: &dyn std::fmt::Display| Error::unavailable(format!("cannot write the zip: {error}"));
     let size = files.iter().map(|file| file.contents.bytes().len() + 256).sum();

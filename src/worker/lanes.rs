@@ -159,6 +159,11 @@ impl Lanes {
         self.open.len()
     }
 
+    /// Lines in the sink.
+    pub fn sent_lines(&self) -> usize {
+        self.sent_lines
+    }
+
     /// So much waits that it should be handed over before its time.
     pub fn is_crowded(&self) -> bool {
         self.unsent_bytes > self.bytes / 4

@@ -29,8 +29,10 @@ use std::time::{Duration, Instant};
 
 /// The shortest sleep between two looks at the queue, when lines come fast.
 const BUSY: Duration = Duration::from_millis(1);
-/// The longest while lines come or are on their way.
+/// The longest while lines are with the sink: their reports make room.
 const ACTIVE: Duration = Duration::from_millis(20);
+/// The longest while lines only gather in batches. At 2,000 lines/s, 12 looks a second cost 1.1 ms of CPU, 50 cost 2.5 ms.
+const GATHERING: Duration = Duration::from_millis(100);
 /// The longest when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(300);
 /// What handing a client's batch over and sending it costs the engine, roughly. Batches are handed over before their time,
@@ -226,9 +228,13 @@ impl Worker {
     }
 
     fn rest(&mut self, busy: bool) {
-        let quiet = self.books.ledger.in_flight == 0;
+        let longest = match (self.books.ledger.in_flight, self.books.lanes.sent_lines()) {
+            (0, _) => IDLE,
+            (_, 0) => GATHERING,
+            _ => ACTIVE,
+        };
         // Half the batching time, so that a short one is kept: what is found was submitted since the last look.
-        let most = if quiet { IDLE } else { ACTIVE }.min((self.linger / 2).max(BUSY));
+        let most = longest.min((self.linger / 2).max(BUSY));
         self.sleep = self.sleep.clamp(BUSY, most);
         let mut sleep = if busy { BUSY } else { self.sleep };
         if let Some(deadline) = self.deadline {

@@ -92,6 +92,16 @@ class Server:
                 self.process.wait()
         return self.process.returncode
 
+    @contextlib.contextmanager
+    def paused(self):
+        """A process that does nothing, until this is left."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            self.wait_until("it is stopped", lambda: self.as_process().state() == "T")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def said(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
@@ -106,6 +116,19 @@ class Server:
             return f"{what() if callable(what) else what}; {self.log.stem} says:\n{self.said()[-3000:]}"
 
         return wait_for(failed, lives_and, seconds)
+
+
+class Clock:
+    """A wall clock that can be put forward, for processes with this environment."""
+
+    def __init__(self, folder):
+        self.file, library = folder / "clock", folder / "clock.so"
+        self.file.touch()
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, PROGRAMS / "clock.c"], check=True)
+        self.environment = {"LD_PRELOAD": str(library), "TEL_TEST_CLOCK": str(self.file)}
+
+    def advance(self, seconds):
+        os.truncate(self.file, self.file.stat().st_size + seconds)
 
 
 class Program(Server):

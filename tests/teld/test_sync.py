@@ -16,6 +16,8 @@ from servers import TELD, Teld, open_fifo
 from waiting import free_port, let_pass, wait_for
 
 EDGE = "edge-1"
+# Settings of a topic in which a removal is soon compacted away.
+FORGETFUL = "segment.ms=500 delete.retention.ms=1 min.cleanable.dirty.ratio=0.001 max.compaction.lag.ms=500"
 numbers = itertools.count()
 
 
@@ -349,24 +351,47 @@ class Away(SyncCase):
             self.assertGreater(teld.content()["revision"], revision)
             revision = teld.content()["revision"]
 
+    def forget(self, followed, id, other):
+        """Removes a client, so that nothing is left of it in the topic."""
+        followed.remove(id)
+
+        def is_forgotten():
+            # Only what lies before the newest segment is cleaned.
+            followed.add(other)
+            return id not in [key for key, _ in followed.read(followed.topic)]
+
+        wait_for("the removal is compacted away", is_forgotten, 180)
+
     def test_removals_that_are_compacted_away_are_seen(self):
-        settings = "segment.ms=500 delete.retention.ms=1 min.cleanable.dirty.ratio=0.001 max.compaction.lag.ms=500"
-        followed = List(self.kafka, settings=settings)
+        followed = List(self.kafka, settings=FORGETFUL)
         ids = [f"c{number}" for number in range(10)]
         followed.add(*ids)
         teld = self.edge(followed)
         teld.wait_until_listed(ids)
         teld.end()
-        followed.remove("c3")
-
-        def is_forgotten():
-            # Only what lies before the newest segment is cleaned.
-            followed.add("c9")
-            return "c3" not in [key for key, _ in followed.read(followed.topic)]
-
-        wait_for("the removal is compacted away", is_forgotten, 180)
+        self.forget(followed, "c3", "c9")
         teld.start()
         teld.wait_until_listed([id for id in ids if id != "c3"])
+
+    def test_after_a_day_without_a_word_removals_are_seen_without_a_restart(self):
+        followed = List(self.kafka, settings=FORGETFUL)
+        ids = [f"c{number}" for number in range(10)]
+        followed.add(*ids)
+        clock = servers.Clock(self.folder)
+        teld = self.edge(followed, environment=clock.environment)
+        teld.wait_until_listed(ids)
+        with teld.paused():
+            # The fetch that is under way ends, and has nothing of what comes.
+            let_pass(2)
+            self.forget(followed, "c3", "c9")
+        # After less than a day what was there goes on: nobody has told of the removal.
+        followed.add("later")
+        teld.wait_until_listed([*ids, "later"])
+        self.assertNotIn("a day or more", teld.said())
+        clock.advance(24 * 3600)
+        teld.wait_until_listed([id for id in [*ids, "later"] if id != "c3"])
+        self.assertEqual(teld.said().count("a day or more has gone by without it"), 1, teld.said())
+        teld.wait_for_sync("well", lambda sync: not sync["trouble"] and sync["is_at_end"])
 
 
 class Many(SyncCase):

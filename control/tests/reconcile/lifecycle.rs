@@ -6,8 +6,10 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::{Duration, Instant};
-use tel_control::app::now;
+use tel_control::app::{now, App};
+use tel_control::ca::IssuedCredential;
 use tel_control::kafka::admin::{ConfigOf, NewTopic, TopicId};
 use tel_control::kafka::quotas::{self, Limit};
 use tel_control::onboarding::{clients, credentials, edges};
@@ -158,55 +160,94 @@ async fn leaving_is_undone_or_ends_with_the_topic_s_deletion() {
     system.stop().await;
 }
 
+/// A client's consumer, of whose fetches each waits for lines at the broker for so long.
+fn reading(app: &App, id: &str, credential: &IssuedCredential, wait: Duration) -> BaseConsumer {
+    let kafka = &app.config().kafka;
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka["bootstrap.servers"].clone())
+        .set("security.protocol", "ssl")
+        .set("broker.address.family", "v4")
+        .set("ssl.ca.location", kafka["ssl.ca.location"].clone())
+        .set("ssl.certificate.pem", &credential.certificate_pem)
+        .set("ssl.key.pem", credential.key_pem.as_ref().unwrap().text().to_owned())
+        .set("group.id", format!("{id}:test"))
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", wait.as_millis().to_string())
+        .set("socket.timeout.ms", "300000")
+        .create()
+        .unwrap();
+    consumer.subscribe(&[&format!("logs.{id}")]).unwrap();
+    consumer
+}
+
+/// What a consumer has got since it was asked last: lines, and whether it was refused.
+fn got(consumer: &BaseConsumer, lines: &mut Vec<String>) -> bool {
+    match consumer.poll(Duration::from_millis(10)) {
+        Some(Ok(message)) => {
+            lines.push(String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
+            false
+        }
+        Some(Err(KafkaError::MessageConsumption(code))) => format!("{code:?}").contains("AuthorizationFailed"),
+        _ => false,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_credential_is_refused_within_a_second() {
+async fn a_revoked_credential_gets_one_parked_fetch_at_most_and_is_refused_within_a_second() {
+    const REFUSED: Duration = Duration::from_secs(1);
     let place = Place::on_shared().await;
     let system = place.start().await;
     let app = &system.app;
-    clients::subscribe(app, &operator(), &id("reader"), None).await.unwrap();
-    let issued = credentials::issue(app, &operator(), &id("reader"), None).await.unwrap();
-    system.await_listed("reader").await;
-    place.broker().probe(&["write admin logs.reader one".into()]);
-
-    let credential = issued.credential;
-    let key = credential.key_pem.as_ref().unwrap().text().to_owned();
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", app.config().kafka["bootstrap.servers"].clone())
-        .set("security.protocol", "ssl")
-        .set("broker.address.family", "v4")
-        .set("ssl.ca.location", app.config().kafka["ssl.ca.location"].clone())
-        .set("ssl.certificate.pem", &credential.certificate_pem)
-        .set("ssl.key.pem", key)
-        .set("group.id", "reader:test")
-        .set("auto.offset.reset", "earliest")
-        // What is under way when it is revoked ends soon.
-        .set("fetch.wait.max.ms", "100")
-        .create()
-        .unwrap();
-    consumer.subscribe(&["logs.reader"]).unwrap();
-    let deadline = Instant::now() + crate::system::PATIENCE;
-    let first = loop {
-        assert!(Instant::now() < deadline, "no line");
-        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
-            break message.payload().map(<[u8]>::to_vec);
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", place.broker().plain()).set("linger.ms", "0").create().unwrap();
+    // The last is the longest that there is.
+    for wait in [100, 500, 300_000].map(Duration::from_millis) {
+        let name = format!("reader{}", wait.as_millis());
+        let write = |line: &str| {
+            producer.send(BaseRecord::<(), str>::to(&format!("logs.{name}")).payload(line)).unwrap();
+            producer.flush(crate::system::PATIENCE).unwrap();
+        };
+        clients::subscribe(app, &operator(), &id(&name), None).await.unwrap();
+        let issued = credentials::issue(app, &operator(), &id(&name), None).await.unwrap();
+        system.await_listed(&name).await;
+        write("before");
+        let consumer = reading(app, &name, &issued.credential, wait);
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + crate::system::PATIENCE;
+        while lines.is_empty() {
+            assert!(Instant::now() < deadline, "{name}: no line");
+            // A new credential may be refused at first.
+            got(&consumer, &mut lines);
         }
-    };
-    assert_eq!(first.as_deref(), Some(&b"one"[..]));
+        assert_eq!(lines, ["before"]);
 
-    let begun = Instant::now();
-    credentials::revoke(app, &operator(), &id("reader"), issued.generation, "lost").await.unwrap();
-    let refused = tokio::task::spawn_blocking(move || loop {
-        match consumer.poll(Duration::from_millis(10)) {
-            Some(Err(KafkaError::MessageConsumption(code))) if format!("{code:?}").contains("AuthorizationFailed") => {
-                return begun.elapsed();
+        let begun = Instant::now();
+        credentials::revoke(app, &operator(), &id(&name), issued.generation, "lost").await.unwrap();
+        let watched = tokio::task::spawn_blocking(move || {
+            let mut lines = Vec::new();
+            while !got(&consumer, &mut lines) {
+                assert!(begun.elapsed() < crate::system::PATIENCE, "it goes on");
             }
-            _ => assert!(begun.elapsed() < crate::system::PATIENCE, "it goes on"),
+            (consumer, lines, Instant::now())
+        });
+        // A fetch that waits longer than that ends with the first line.
+        if wait > REFUSED {
+            until("no rights", || async { place.rights(&format!("User:CN={name}:1")) == NOTHING }).await;
+            write("parked");
         }
-    });
-    let refused = refused.await.unwrap();
-    println!("revoked, and refused after {refused:?}");
-    assert!(refused < Duration::from_secs(1), "{refused:?}");
-    assert_eq!(place.rights("User:CN=reader:1"), NOTHING);
+        let parked = begun.elapsed().min(wait);
+        let (consumer, mut lines, refused) = watched.await.unwrap();
+        let refused = refused - begun;
+        println!("fetches that wait for {wait:?}: refused {refused:?} after the revocation, with {lines:?}");
+        assert!(refused < parked + REFUSED, "{name}: {refused:?}");
+        assert_eq!(place.rights(&format!("User:CN={name}:1")), NOTHING);
+        write("after");
+        let over = Instant::now() + 2 * REFUSED;
+        while Instant::now() < over {
+            got(&consumer, &mut lines);
+        }
+        assert!(lines.iter().all(|line| line == "parked") && lines.len() <= 1, "{name}: {lines:?}");
+    }
     system.stop().await;
 }
 

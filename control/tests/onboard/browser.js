@@ -11,11 +11,15 @@ const OPTIONS = {
 };
 const PATIENCE_MS = 60_000;
 
-// In the page: notes when each step is first shown as done, and when the service is first shown as active.
+// In the page: notes when each step was shown as done, or as not done any more, and when the service is first shown as active.
 function watch() {
-  const seen = (window.seen = {});
+  const seen = (window.seen = { steps: {} });
   const look = () => {
-    for (const title of document.querySelectorAll(".steps li.done .title")) seen[title.textContent] ??= Date.now();
+    for (const step of document.querySelectorAll(".steps li")) {
+      const changes = (seen.steps[step.querySelector(".title").textContent] ??= []);
+      const isDone = step.classList.contains("done");
+      if (isDone !== (changes.at(-1)?.isDone ?? false)) changes.push({ at: Date.now(), isDone });
+    }
     if (document.querySelector(".state.active")) seen.active ??= Date.now();
   };
   const start = () => {
@@ -44,6 +48,7 @@ const can = {
     await page.getByLabel("Token").fill(token);
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("button", { name: "Subscribe", exact: true }).waitFor();
+    return { cookies: (await context.cookies()).map(({ value }) => value) };
   },
   async subscribe() {
     const button = page.getByRole("button", { name: "Subscribe", exact: true });
@@ -57,12 +62,13 @@ const can = {
   },
   async download({ to }) {
     const waiting = page.waitForEvent("download");
+    const clicked = Date.now();
     await page.getByRole("button", { name: /^Download/ }).click();
     await (await waiting).saveAs(to);
-    return { at: Date.now() };
+    return { clicked, at: Date.now() };
   },
   async progress() {
-    return { seen: await page.evaluate(() => window.seen) };
+    return { steps: await page.evaluate(() => window.seen.steps) };
   },
   async end() {
     await browser.close();

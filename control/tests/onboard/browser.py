@@ -42,7 +42,8 @@ class Browser:
         return answer
 
     def sign_in(self, url, token):
-        self.ask("signIn", url=url, token=token)
+        """The values of the session's cookies."""
+        return self.ask("signIn", url=url, token=token)["cookies"]
 
     def subscribe(self):
         """Clicks; when that was."""
@@ -53,13 +54,18 @@ class Browser:
         return self.ask("awaitActive")["at"] / 1000
 
     def download(self, to):
-        """Clicks on the download; when all of it was there."""
-        return self.ask("download", to=str(to))["at"] / 1000
+        """Clicks on the download; when that was, and when all of it was there."""
+        answer = self.ask("download", to=str(to))
+        return answer["clicked"] / 1000, answer["at"] / 1000
 
     def progress(self):
-        """When the panel first showed each step as done."""
-        seen = self.ask("progress")["seen"]
-        return {TITLES[title]: at / 1000 for title, at in seen.items() if title in TITLES}
+        """For each step the times at which the panel changed what it shows, and whether that was done then."""
+        steps = self.ask("progress")["steps"]
+        return {
+            TITLES[title]: [(change["at"] / 1000, change["isDone"]) for change in changes]
+            for title, changes in steps.items()
+            if title in TITLES
+        }
 
     def end(self):
         """What pages complained about."""

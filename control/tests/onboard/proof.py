@@ -14,6 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent.parent / "examples" / "stack"))
+import agreement  # noqa: E402
+import leaks  # noqa: E402
 import rights  # noqa: E402
 from browser import Browser  # noqa: E402
 from system import CONTROL, TELD, Control, Edge, Failed, Kafka, wait_for  # noqa: E402
@@ -23,7 +25,6 @@ EDGES = 20
 FEEDING = 3
 # The bound of the issue for each run.
 BOUND_S = 20
-BROKER_HEARS_S = 1
 # In the order in which they come; `rights` are those of the certificate in the bundle.
 STAGES = ["recorded", "topic", "list", "edges", "shown", "bundle", "consumer", "rights", "line"]
 
@@ -89,9 +90,9 @@ class Traffic:
 
 
 def one_run(system, browser, id, work):
-    """The times of one client's onboarding, in seconds since its click."""
+    """The times of one client's onboarding, in seconds since its click; and the secrets that it was given, beside those in the bundle."""
     token = system.control.run("token", "add", id, "--client", id).strip()
-    browser.sign_in(system.control.url, token)
+    cookies = browser.sign_in(system.control.url, token)
     system.traffic.client = id
 
     clicked = browser.subscribe()
@@ -101,23 +102,24 @@ def one_run(system, browser, id, work):
     for edge in system.edges:
         if id not in edge.clients():
             raise Failed(f"{id}: the panel says that all edges have it, {edge.name} has not")
-    saved = browser.download(archive)
-    folder = work / id
-    subprocess.run(["unzip", "-q", archive, "-d", folder], check=True)
-    script = next(folder.rglob("consume.py"))
-    started = time.time()
-    with (work / f"{id}.err").open("w") as said:
-        consumer = subprocess.Popen(
-            [sys.executable, script, "--count", "1"], stdout=subprocess.PIPE, stderr=said, text=True
-        )
-        line = consumer.stdout.readline()
-        first = time.time()
-        consumer.wait(60)
+    with agreement.Granted(system, f"User:CN={id}:1") as granted:
+        downloaded, saved = browser.download(archive)
+        folder = work / id
+        subprocess.run(["unzip", "-q", archive, "-d", folder], check=True)
+        script = next(folder.rglob("consume.py"))
+        started = time.time()
+        with (work / f"{id}.err").open("w") as said:
+            consumer = subprocess.Popen(
+                [sys.executable, script, "--count", "1"], stdout=subprocess.PIPE, stderr=said, text=True
+            )
+            line = consumer.stdout.readline()
+            first = time.time()
+            consumer.wait(60)
     if f"/{id}/" not in line or consumer.returncode != 0:
         raise Failed(f"{id}: consume.py ended with {consumer.returncode} and {line!r}:\n{(work / f'{id}.err').read_text()}")
 
     client = system.client(id)
-    agree(system, id, client, browser.progress(), shown)
+    agreement.check(system, id, client, browser, shown, downloaded, granted)
     done = {step["name"]: unix(step["changed_at"]) for step in client["steps"]}
     times = {
         "recorded": unix(client["created_at"]),
@@ -129,31 +131,7 @@ def one_run(system, browser, id, work):
         "rights": done["acls"],
         "line": first,
     }
-    return {name: at - clicked for name, at in times.items()}
-
-
-def agree(system, id, client, progress, shown):
-    """The panel's progress is what happened: nothing is shown as done before it is."""
-    written = [(edge.folder / "clients.json").stat().st_mtime for edge in system.edges]
-    partition = system.kafka.folder / "data" / f"{client['topic']}-0" / "partition.metadata"
-    # The broker makes the partition's folder a moment after the controller has made the topic.
-    happened = {"topic": partition.stat().st_mtime - BROKER_HEARS_S, "list": listed_at(system, id), "edges": max(written)}
-    for step, at in happened.items():
-        if step not in progress:
-            raise Failed(f"{id}: the panel never showed {step} as done: {progress}")
-        if progress[step] < at:
-            raise Failed(f"{id}: the panel showed {step} as done {at - progress[step]:.3f} s before it was")
-    if shown < happened["edges"]:
-        raise Failed(f"{id}: shown as active {happened['edges'] - shown:.3f} s before the last edge had it")
-    if client["edges"] != {"current": EDGES, "known": EDGES}:
-        raise Failed(f"{id}: not all edges count: {client['edges']}")
-
-
-def listed_at(system, id):
-    """When the record that lists the client was written, by its own timestamp."""
-    files = [system.kafka.pki / name for name in ["admin.crt", "admin.key", "ca.pem"]]
-    reader = rights.Holder("admin", Path("/"), files, system.kafka.servers)
-    return wait_for(f"{id} in tel.clients", lambda: reader.written_at("tel.clients", id.encode()))
+    return {name: at - clicked for name, at in times.items()}, [token, *cookies]
 
 
 def unix(text):
@@ -189,15 +167,16 @@ def main():
     work.mkdir(parents=True)
     system = System(folder / "system")
     browser = None
-    runs = []
+    runs, secrets = [], []
     try:
         start = time.monotonic()
         system.start()
         print(f"onboard: Kafka, tel-control and {EDGES} edges run after {time.monotonic() - start:.1f} s", flush=True)
         browser = Browser(os.environ["ONBOARD_MODULES"], work / "browser.log")
         for number in range(1, count + 1):
-            times = one_run(system, browser, f"run-{number}", work)
+            times, given = one_run(system, browser, f"run-{number}", work)
             runs.append(times)
+            secrets += given
             print(f"run {number}: " + ", ".join(f"{name} {at:.2f}" for name, at in times.items()), flush=True)
             if times["line"] >= BOUND_S:
                 raise Failed(f"run {number} took {times['line']:.1f} s, {BOUND_S} are allowed: {times}")
@@ -209,11 +188,15 @@ def main():
             Path(sys.argv[3]).write_text(json.dumps({"edges": EDGES, "stages": STAGES, "runs": runs}, indent=1) + "\n")
         if len(sys.argv) < 4:
             rights.check(system, work)
+        leaks.check(system, secrets, [work])
+        ended, browser = browser, None
+        if complaints := ended.end():
+            raise Failed(f"pages complained: {complaints}")
     except Failed as error:
         sys.exit(f"onboard: {error}\ntel-control says:\n{system.control.program.said() if hasattr(system, 'control') else ''}")
     finally:
-        if browser and (wrong := browser.end()):
-            print(f"onboard: pages complained: {wrong}", file=sys.stderr)
+        if browser and (complaints := browser.end()):
+            print(f"onboard: pages complained: {complaints}", file=sys.stderr)
         system.end()
 
 

@@ -77,6 +77,11 @@ class Holder:
                 at = message.timestamp()[1] / 1000 if message.key() == key else at
         return at
 
+    def count_rights(self, principal):
+        """What says how many rights a principal has now."""
+        admin = AdminClient(self.properties)
+        return lambda: len(admin.describe_acls(acls_of(principal)).result(ANSWER_S))
+
     def write(self, topic, key=None):
         said = []
         producer = Producer({**self.properties, "message.timeout.ms": ANSWER_S * 1000})
@@ -140,7 +145,7 @@ def admin_attempts(topic, group):
         "make a topic": lambda admin: admin.create_topics([NewTopic("logs.mine", 1, 1)]).values(),
         "make an ACL": lambda admin: admin.create_acls([acl]).values(),
         # There are many.
-        "see ACLs": lambda admin: [admin.describe_acls(any_acl())],
+        "see ACLs": lambda admin: [admin.describe_acls(acls_of(None))],
         "delete the group": lambda admin: admin.delete_consumer_groups([group]).values(),
         "see the group's position": lambda admin: admin.list_consumer_group_offsets([of_group()]).values(),
         "set the group's position": lambda admin: admin.alter_consumer_group_offsets(
@@ -149,9 +154,10 @@ def admin_attempts(topic, group):
     }
 
 
-def any_acl():
+def acls_of(principal):
+    """All of a principal; of everybody without one."""
     return AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+        ResourceType.ANY, None, ResourcePatternType.ANY, principal, None, AclOperation.ANY, AclPermissionType.ANY
     )
 
 

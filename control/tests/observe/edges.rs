@@ -2,7 +2,9 @@
 
 use crate::broker::shared;
 use crate::{eventually, id, Control, Voice};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 use tel_control::app::now;
 use tel_control::kafka::acks;
@@ -169,15 +171,69 @@ async fn old_words_make_no_dead_edge_alive_and_count_once() {
     again.end().await;
 }
 
+/// A broker's address at which it is not there until the door is opened.
+struct Door {
+    address: String,
+    attempts: Arc<AtomicU64>,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Door {
+    fn new(to: &str) -> Door {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (attempts, is_open) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, may, to) = (attempts.clone(), is_open.clone(), to.to_owned());
+        std::thread::spawn(move || {
+            for here in listener.incoming().map_while(Result::ok) {
+                counted.fetch_add(1, Ordering::Relaxed);
+                if may.load(Ordering::Relaxed) {
+                    let there = TcpStream::connect(&to).unwrap();
+                    for (mut from, mut to) in [(here.try_clone().unwrap(), there.try_clone().unwrap()), (there, here)] {
+                        // Over when either side closes.
+                        std::thread::spawn(move || {
+                            let _ = std::io::copy(&mut from, &mut to);
+                            to.shutdown(Shutdown::Both)
+                        });
+                    }
+                }
+            }
+        });
+        Door { address, attempts, is_open }
+    }
+
+    /// Waits until somebody has tried so often since.
+    async fn await_attempts(&self, count: u64) {
+        let before = self.attempts.load(Ordering::Relaxed);
+        eventually("attempts to reach Kafka", async || match self.attempts.load(Ordering::Relaxed) - before {
+            enough if enough >= count => Ok(()),
+            few => Err(few.to_string()),
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_kafka_it_waits_and_ends_when_it_is_to() {
     let broker = shared();
+    let voice = Voice::new(broker);
+    let one = name("one");
+    voice.ack(&one, 1, 1000, now(), &[]);
     let mut control = Control::open(broker).await;
     let mut config = control.app.config().clone();
-    config.kafka.insert("bootstrap.servers".into(), "127.0.0.1:1".into());
+    let door = Door::new(&config.kafka["bootstrap.servers"]);
+    config.kafka.insert("bootstrap.servers".into(), door.address.clone());
     config.database = format!("sqlite:{}", control.folder.join("other.db").display());
     control.app = tel_control::app::App::open(config).await.unwrap();
     control.watch();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    door.await_attempts(5).await;
     tokio::time::timeout(Duration::from_secs(20), control.end()).await.expect("its end");
+
+    control.watch();
+    door.await_attempts(5).await;
+    assert!(edge(&control, &one).await.is_none());
+    assert!(!control.watching.as_ref().unwrap().is_finished());
+    door.is_open.store(true, Ordering::Relaxed);
+    until_applied(&control, &one, 1).await;
+    control.end().await;
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tel_control::app::now;
 use tel_control::kafka::list::{self, Change, ListWriter, Listed};
 use tel_control::names::ClientId;
+use tel_control::onboarding::EDGE_HEARD_WITHIN;
 
 const EDGES: usize = 200;
 const CHANGES: usize = 30;
@@ -129,7 +130,7 @@ async fn edges_are_known_to_be_alive_while_their_counters_are_many() {
         })
         .await;
         println!("{edges} edges with {clients} clients each, said and noted: {:?}", begun.elapsed());
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(alive(&control).await, edges);
     }
     let cpu = processor_time() - cpu;
     println!(
@@ -146,6 +147,8 @@ async fn edges_are_known_to_be_alive_while_their_counters_are_many() {
         let day = tel_control::store::day_of(now());
         let usage = control.app.store().usage_by_client(day - 1, day).await.unwrap();
         let delivered: u64 = usage.iter().map(|usage| usage.lines.delivered).sum();
+        // Also while usage is written.
+        assert_eq!(alive(&control).await, edges);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let wanted = u64::try_from(edges * clients).unwrap() * 50;
         if delivered == wanted {
@@ -156,6 +159,12 @@ async fn edges_are_known_to_be_alive_while_their_counters_are_many() {
     })
     .await;
     control.end().await;
+}
+
+/// The edges that count: heard of within the time that clients are held up by them.
+async fn alive(control: &Control) -> usize {
+    let within = i64::try_from(EDGE_HEARD_WITHIN.as_millis()).unwrap();
+    control.app.store().edges_heard(now(), within).await.unwrap().edges().len()
 }
 
 /// Bytes of this process's memory at its largest.

@@ -194,16 +194,19 @@ fn the_files_read_their_client_s_lines_unchanged() {
     let (config, pid) = (here.join("rsyslog/rsyslog.conf"), here.join("rsyslog.pid"));
     let arguments = ["-n", "-C", "-f", config.to_str().unwrap(), "-i", pid.to_str().unwrap()];
     let rsyslog = Reading::start("rsyslog", &here, "/usr/sbin/rsyslogd", &arguments);
-    let deadline = Instant::now() + PATIENCE;
     let written = || {
         let text = std::fs::read_to_string(here.join("tel-lines.log")).unwrap_or_default();
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
-    while written().len() < 50 && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let await_written = |count: usize| {
+        let deadline = Instant::now() + PATIENCE;
+        while written().len() < count && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    await_written(50);
     assert_eq!(written(), wanted);
 
     // What comes now is read too, once, by each; and a second start goes on behind it.
@@ -212,10 +215,12 @@ fn the_files_read_their_client_s_lines_unchanged() {
     for reading in [&python, &kcat, &java, &logstash] {
         assert_eq!(reading.take(10), more, "{}", reading.name);
     }
+    await_written(60);
     for reading in [python, kcat, java, logstash, rsyslog] {
         let name = reading.name;
         assert_eq!(reading.end(), Vec::<String>::new(), "{name}");
     }
+    assert_eq!(written(), [&wanted[..], &more].concat(), "rsyslog");
     let last = lines("c83", 160..165);
     kafka.produce("c83", &last);
     let python = Reading::start("python", &here, super::python(), &["python/consume.py", "--count", "5"]);

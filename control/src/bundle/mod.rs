@@ -35,6 +35,8 @@ pub struct Bundle<'a> {
     pub key_store: Option<&'a KeyStore>,
     /// How long the topic keeps lines; none if that is not limited by time.
     pub retention: Option<Duration>,
+    /// A credential that was not seen in a consumer group for so long after it was made is revoked.
+    pub unused: Duration,
 }
 
 /// One file of a bundle.

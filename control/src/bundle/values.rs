@@ -72,6 +72,7 @@ impl Values {
                     None => "without a limit of time".to_owned(),
                 },
             ),
+            ("UNUSED", duration(bundle.unused)),
             ("BROKERS_CA_PEM", brokers_ca.pem.trim_end().to_owned()),
             ("CERTIFICATE_PEM", certificate.to_owned()),
             ("KEY_PEM", key_text.to_owned()),

@@ -3,7 +3,7 @@
 use super::admin::{
     Acl, AclFilter, Admin, Broker, ConfigEntry, ConfigOf, ConfigSource, Operation, Pattern, Permission, ResourceType,
 };
-use super::{list, Connection};
+use super::{groups, list, Connection};
 use crate::error::{Error, Kind, Result};
 use crate::names::{Namespace, ACKS_TOPIC, LIST_TOPIC};
 use std::collections::BTreeMap;
@@ -86,6 +86,13 @@ pub fn examine(admin: &Admin, namespace: &Namespace, stranger: Option<&Connectio
     let count = cluster.brokers.len();
     let mut findings = vec![good(format_args!("cluster {} with {count} brokers", cluster.id))];
     findings.extend(check_rights(&cluster.allowed));
+    findings.push(match groups::check_right(admin) {
+        Ok(()) => good("tel-control may see consumer groups"),
+        Err(error) => bad(
+            error,
+            "give tel-control's principal Describe on all groups, or make it a super user: who reads is not seen, and no unused credential is revoked",
+        ),
+    });
     for broker in &cluster.brokers {
         findings.extend(examine_broker(admin, broker, count));
     }

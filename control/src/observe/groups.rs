@@ -3,16 +3,21 @@
 //! Kafka has no last use of a credential. What can be seen are the members of a group, each with the `client.id` that it gives itself:
 //! a bundle's files say which credential is in it (`c83-credential-2`). That is the consumer's own word, not a proof; but only who has a
 //! credential of the client's can be in a group of its. A consumer that calls itself otherwise must be using the one credential that
-//! works, if there is only one. One that is in no group (kcat -C) is not seen at all.
+//! works, if there is only one; if there are several, it is noted that nothing can be said of them. One that is in no group (kcat -C) is
+//! not seen at all.
+//!
+//! That a credential is not in use is only known if everybody was looked at: a round in which an answer is missing, or in which Kafka may
+//! have kept groups to itself, is not noted as a look.
 
 use crate::app::{now, App};
 use crate::bundle::generation_of;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::admin::{Admin, Member};
-use crate::kafka::groups::{extents_of, place, Place};
+use crate::kafka::groups::{check_right, extents_of, place, Place};
 use crate::log;
 use crate::names::ClientId;
 use crate::seen::{GroupSeen, GroupsSeen, Listing, Seen};
+use crate::status::steady;
 use crate::store::Actor;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +41,14 @@ const LOOK_KEPT: Duration = Duration::from_secs(60);
 /// Clients read from the database at a time.
 const PAGE: usize = 1000;
 
+/// What a look at several clients found.
+pub(super) struct Looked {
+    /// Those with a topic.
+    pub groups: HashMap<ClientId, GroupsSeen>,
+    /// Why members of some groups may not have been seen.
+    pub missed: Option<Error>,
+}
+
 /// Whose groups are to be looked at.
 pub(super) struct Target {
     pub id: ClientId,
@@ -47,19 +60,22 @@ pub(super) struct Target {
 /// Looks every ten seconds, for ever.
 pub(super) async fn run(app: &App) {
     let mut uses = Uses::default();
-    let mut said = String::new();
+    let mut is_said = false;
     loop {
         let begun = Instant::now();
         match round(app, &mut uses).await {
-            Ok(()) if !said.is_empty() => {
-                log::notice("consumer groups are seen again");
-                said.clear();
+            Ok(()) => {
+                if is_said {
+                    log::notice("consumer groups are seen again");
+                }
+                app.reconciler().notice("groups", None);
+                is_said = false;
             }
-            Ok(()) => {}
-            Err(error) if error.text == said => {}
             Err(error) => {
-                log::warning(format_args!("consumer groups cannot be seen; it is tried again: {error}"));
-                said = error.text;
+                let why = steady(&error.text);
+                let text = format!("consumer groups are not all seen, and no unused credential is revoked meanwhile: {why}");
+                app.reconciler().notice("groups", Some(text));
+                is_said = true;
             }
         }
         let took = begun.elapsed();
@@ -68,36 +84,43 @@ pub(super) async fn run(app: &App) {
 }
 
 async fn round(app: &App, uses: &mut Uses) -> Result<()> {
+    let begun = now();
     let clients = clients(app).await?;
     app.seen().volumes().know(clients.keys());
     if let Some(before) = Instant::now().checked_sub(LOOK_KEPT) {
         app.seen().forget_looks(before);
     }
-    let mut listing = listing(app, Duration::ZERO).await?;
-    let listing = Arc::make_mut(&mut listing);
+    let listing = listing(app, Duration::ZERO).await?;
     let targets: Vec<Target> = clients
         .into_iter()
         .filter_map(|(id, topic)| {
-            let groups = listing.remove(&id)?;
+            let groups = listing.of.get(&id)?.clone();
             let before = app.seen().groups_of(&id);
             Some(Target { id, topic, groups, before })
         })
         .collect();
-    let seen = app.kafka(move |admin, _| look(admin, targets)).await?;
+    let looked = app.kafka(move |admin, _| {
+        let right = check_right(admin);
+        let mut looked = look(admin, targets)?;
+        looked.missed = looked.missed.or(right.err());
+        Ok(looked)
+    });
+    let Looked { groups, missed } = looked.await?;
     let at = now();
-    let ids: HashSet<ClientId> = seen.keys().cloned().collect();
-    for (id, mut groups) in seen {
+    let ids: HashSet<ClientId> = groups.keys().cloned().collect();
+    for (id, groups) in groups {
         if let Some(lag) = groups.lag() {
             app.seen().volumes().lag(&id, at, lag);
         }
-        if !groups.generations.is_empty() || groups.has_unnamed {
-            groups.has_strangers = uses.note(app, &id, &groups).await?;
-        }
+        uses.note(app, &id, &groups).await?;
         app.seen().set_groups(id, Arc::new(groups));
     }
     app.seen().keep_groups(|id| ids.contains(id));
     app.announce();
-    Ok(())
+    match missed.or_else(|| listing.missed.clone()) {
+        None => app.store().note_look(begun).await,
+        Some(error) => Err(error),
+    }
 }
 
 /// The clients that are wanted, with their topics.
@@ -123,14 +146,14 @@ pub(super) async fn listing(app: &App, age: Duration) -> Result<Arc<Listing>> {
         }
     }
     let at = Instant::now();
-    let names = app.kafka(|admin, _| admin.list_groups()).await?;
-    let mut listing = Listing::new();
-    for name in names {
+    let listed = app.kafka(|admin, _| admin.list_groups()).await?;
+    let mut of: HashMap<ClientId, Vec<String>> = HashMap::new();
+    for name in listed.names {
         if let Some(id) = name.split_once(':').and_then(|(id, _)| ClientId::new(id).ok()) {
-            listing.entry(id).or_default().push(name);
+            of.entry(id).or_default().push(name);
         }
     }
-    let listing = Arc::new(listing);
+    let listing = Arc::new(Listing { of, missed: listed.missed });
     *last = Some((at, Arc::clone(&listing)));
     Ok(listing)
 }
@@ -138,10 +161,11 @@ pub(super) async fn listing(app: &App, age: Duration) -> Result<Arc<Listing>> {
 /// Looks at the groups of several clients. Clients without a topic are left out.
 ///
 /// # Errors
-/// Those of the requests for all of them; a group that cannot be described is left out.
-pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<HashMap<ClientId, GroupsSeen>> {
+/// Those of the requests for all of them; a group that cannot be described is left out, and why is told.
+pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<Looked> {
+    let mut missed = None;
     if targets.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Looked { groups: HashMap::new(), missed });
     }
     let topics: Vec<String> = targets.iter().map(|target| target.topic.clone()).collect();
     let mut sizes = Vec::with_capacity(topics.len());
@@ -156,35 +180,43 @@ pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<HashMap<Cl
     targets.retain(|target| partitions.contains_key(&target.topic));
     let mut extents = if sizes.is_empty() { HashMap::new() } else { extents_of(admin, &sizes)? };
 
+    let mut seen: Vec<GroupsSeen> = Vec::with_capacity(targets.len());
     for target in &mut targets {
+        let has_more = target.groups.len() > MOST_DESCRIBED;
+        let extents = extents.remove(&target.topic).unwrap_or_default();
+        seen.push(GroupsSeen { extents, has_more, ..GroupsSeen::default() });
         target.groups.sort();
         target.groups.truncate(MOST_DESCRIBED);
     }
     let names: Vec<String> = targets.iter().flat_map(|target| target.groups.iter().cloned()).collect();
-    let members: HashMap<String, Vec<Member>> = if names.is_empty() {
-        HashMap::new()
-    } else {
-        let described = admin.describe_groups(&names)?;
-        names.into_iter().zip(described).filter_map(|(name, members)| Some((name, members.ok()?))).collect()
-    };
+    let mut members: HashMap<String, Vec<Member>> = HashMap::with_capacity(names.len());
+    if !names.is_empty() {
+        for (name, found) in names.iter().zip(admin.describe_groups(&names)?) {
+            match found {
+                Ok(found) => {
+                    members.insert(name.clone(), found);
+                }
+                // Gone since it was listed.
+                Err(error) if error.kind == Kind::NotFound => {}
+                Err(error) => missed = missed.or(Some(error)),
+            }
+        }
+    }
 
     let mut asked: Vec<(usize, String)> = Vec::new();
-    let mut seen: Vec<GroupsSeen> = Vec::with_capacity(targets.len());
-    for (index, target) in targets.iter_mut().enumerate() {
-        let mut now =
-            GroupsSeen { extents: extents.remove(&target.topic).unwrap_or_default(), ..GroupsSeen::default() };
+    for (index, (target, now)) in targets.iter_mut().zip(&mut seen).enumerate() {
         target.groups.retain(|name| members.contains_key(name));
+        for member in target.groups.iter().flat_map(|name| &members[name]) {
+            match generation_of(&target.id, &member.client_id) {
+                Some(generation) => {
+                    now.generations.insert(generation);
+                }
+                None => now.has_unnamed = true,
+            }
+        }
         target.groups.sort_by_key(|name| members[name].is_empty());
         target.groups.truncate(MOST_GROUPS);
         for name in &target.groups {
-            for member in &members[name] {
-                match generation_of(&target.id, &member.client_id) {
-                    Some(generation) => {
-                        now.generations.insert(generation);
-                    }
-                    None => now.has_unnamed = true,
-                }
-            }
             let count = members[name].len();
             let before = target.before.as_ref().and_then(|before| before.group(name));
             match before {
@@ -194,7 +226,6 @@ pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<HashMap<Cl
                 _ => asked.push((index, name.clone())),
             }
         }
-        seen.push(now);
     }
     let wanted: Vec<(String, String, i32)> = asked
         .iter()
@@ -204,8 +235,8 @@ pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<HashMap<Cl
         })
         .collect();
     let places = places(admin, &wanted);
-    if !places.is_empty() && places.iter().all(Result::is_err) {
-        return places.into_iter().collect::<Result<Vec<_>>>().map(|_| HashMap::new());
+    if let Some(Err(error)) = places.first().filter(|_| places.iter().all(Result::is_err)) {
+        return Err(error.clone());
     }
     for ((index, name), place) in asked.iter().zip(places) {
         // A group whose coordinator does not answer now is left out.
@@ -218,7 +249,7 @@ pub(super) fn look(admin: &Admin, mut targets: Vec<Target>) -> Result<HashMap<Cl
         now.finish(target.before.as_deref(), at);
         (target.id, now)
     });
-    Ok(finished.collect())
+    Ok(Looked { groups: finished.collect(), missed })
 }
 
 /// The places of groups, each with its topic and its number of partitions; several are asked for at once.
@@ -248,20 +279,27 @@ struct Uses {
     noted: HashMap<(ClientId, u32), Instant>,
     /// The one credential that works, of clients whose consumers do not say theirs; none if there are several.
     only: HashMap<ClientId, (Instant, Option<u32>)>,
+    /// Of which clients it was noted that it cannot be told what they use.
+    unknown: HashMap<ClientId, Instant>,
 }
 
 impl Uses {
-    /// Notes what a client's consumers use. True if some use a credential that is not known.
-    async fn note(&mut self, app: &App, id: &ClientId, seen: &GroupsSeen) -> Result<bool> {
+    /// Notes what a client's consumers use, or that it cannot be told.
+    async fn note(&mut self, app: &App, id: &ClientId, seen: &GroupsSeen) -> Result<()> {
         let mut generations = seen.generations.clone();
-        let mut has_strangers = false;
+        let mut is_unknown = seen.has_more;
         if seen.has_unnamed {
             match self.only(app, id).await? {
                 Some(generation) => {
                     generations.insert(generation);
                 }
-                None => has_strangers = true,
+                None => is_unknown = true,
             }
+        }
+        if is_unknown && self.unknown.get(id).is_none_or(|at| at.elapsed() >= USE_NOTED) {
+            app.store().note_use_unknown(id, now()).await?;
+            self.unknown.retain(|_, at| at.elapsed() < USE_NOTED);
+            self.unknown.insert(id.clone(), Instant::now());
         }
         for generation in generations {
             let key = (id.clone(), generation);
@@ -277,7 +315,7 @@ impl Uses {
             }
         }
         self.noted.retain(|_, at| at.elapsed() < USE_NOTED * 2);
-        Ok(has_strangers)
+        Ok(())
     }
 
     async fn only(&mut self, app: &App, id: &ClientId) -> Result<Option<u32>> {
@@ -303,8 +341,8 @@ impl Uses {
 /// Those of the requests; `NotFound` without its topic.
 pub(super) async fn look_at(app: &App, id: &ClientId, topic: &str, seen: &Seen) -> Result<GroupsSeen> {
     const AGE: Duration = Duration::from_secs(1);
-    let groups = listing(app, AGE).await?.get(id).cloned().unwrap_or_default();
+    let groups = listing(app, AGE).await?.of.get(id).cloned().unwrap_or_default();
     let target = Target { id: id.clone(), topic: topic.to_owned(), groups, before: seen.groups_of(id) };
     let mut found = app.kafka(move |admin, _| look(admin, vec![target])).await?;
-    found.remove(id).ok_or_else(|| Error::not_found(format!("topic {topic} is not there")))
+    found.groups.remove(id).ok_or_else(|| Error::not_found(format!("topic {topic} is not there")))
 }

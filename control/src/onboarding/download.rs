@@ -58,6 +58,7 @@ fn bundle<'a>(app: &'a App, client: &'a Client, generation: u32) -> Bundle<'a> {
         credential: None,
         key_store: None::<&KeyStore>,
         retention: Some(Duration::from_millis(retention_ms)),
+        unused: app.config().unused_credential,
     }
 }
 

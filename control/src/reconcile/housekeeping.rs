@@ -14,6 +14,8 @@ const TIDIED: Duration = Duration::from_secs(3600);
 const MOST: usize = 1000;
 /// For so many days each edge's share of a client's volume is kept.
 const SHARES_DAYS: i64 = 35;
+/// Who looks at consumer groups does so every few seconds, with many clients every minute: a look that was longer ago says little.
+const LOOK_HOLDS: Millis = 5 * 60_000;
 /// So long before its end a credential is warned of.
 const WARNED: Millis = 30 * 24 * 3600 * 1000;
 /// Credentials that are named in a day's warning.
@@ -21,6 +23,8 @@ const NAMED: usize = 20;
 
 /// When what was last done.
 pub(super) struct Housekeeping {
+    /// When this process began to lead.
+    begun: Millis,
     looked: Option<Instant>,
     tidied: Option<Instant>,
     /// Credentials that expired before are done with: the full pass finds what remains of them.
@@ -30,7 +34,7 @@ pub(super) struct Housekeeping {
 
 impl Housekeeping {
     pub fn new(at: Millis) -> Housekeeping {
-        Housekeeping { looked: None, tidied: None, expired_until: at, warned_on: None }
+        Housekeeping { begun: at, looked: None, tidied: None, expired_until: at, warned_on: None }
     }
 }
 
@@ -41,7 +45,7 @@ pub(super) async fn go_on(state: &mut Housekeeping, app: &App) -> Result<()> {
     }
     state.looked = Some(Instant::now());
     let at = now();
-    revoke_unused(app, at).await?;
+    revoke_unused(app, state.begun, at).await?;
     end_expired(app, state.expired_until, at).await?;
     state.expired_until = at;
     if state.warned_on != Some(day_of(at)) {
@@ -56,13 +60,18 @@ pub(super) async fn go_on(state: &mut Housekeeping, app: &App) -> Result<()> {
     Ok(())
 }
 
-async fn revoke_unused(app: &App, at: Millis) -> Result<()> {
+/// A credential has to be unused while somebody looked: from when it was made, or from when looks began, whichever is later, and at the
+/// last look, which was made since this process leads.
+async fn revoke_unused(app: &App, begun: Millis, at: Millis) -> Result<()> {
+    let Some(looks) = app.store().looks().await? else { return Ok(()) };
     let unused = Millis::try_from(app.config().unused_credential.as_millis()).unwrap_or(Millis::MAX);
+    let before = at.saturating_sub(unused);
+    if looks.last < begun.max(at.saturating_sub(LOOK_HOLDS)) || looks.since >= before {
+        return Ok(());
+    }
     let hours = app.config().unused_credential.as_secs() / 3600;
     let why = format!("it was not seen at work within {hours} hours");
-    let mut credentials = app.store().unused_credentials(at.saturating_sub(unused), MOST).await?;
-    // Who reads under a name that says nothing of the credential may be using this one.
-    credentials.retain(|credential| !app.seen().has_strangers(&credential.id));
+    let credentials = app.store().unused_credentials(before, MOST).await?;
     for Credential { id, generation, .. } in &credentials {
         app.store().revoke_credential(&Actor::reconciler(), id, *generation, &why, at).await?;
     }

@@ -1,6 +1,6 @@
 //! Clients' topics and who reads them, as they were seen last.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::groups::{Extent, Place};
 use crate::names::ClientId;
 use crate::store::Millis;
@@ -11,8 +11,13 @@ use std::time::Instant;
 /// Groups for which it is looked when their oldest unread line was written.
 const MOST_TIMED: usize = 5;
 
-/// The names of all groups, by the client whose they are.
-pub(crate) type Listing = HashMap<ClientId, Vec<String>>;
+/// The names of all groups.
+pub(crate) struct Listing {
+    /// By the client whose they are.
+    pub of: HashMap<ClientId, Vec<String>>,
+    /// Why some may be missing.
+    pub missed: Option<Error>,
+}
 
 /// A group of a client's.
 #[derive(Clone, Debug)]
@@ -38,8 +43,8 @@ pub(crate) struct GroupsSeen {
     pub generations: BTreeSet<u32>,
     /// A member says none.
     pub has_unnamed: bool,
-    /// See [`super::Seen::has_strangers`].
-    pub has_strangers: bool,
+    /// It has more groups than are looked at.
+    pub has_more: bool,
 }
 
 impl GroupsSeen {
@@ -63,8 +68,6 @@ impl GroupsSeen {
             let is_ahead = before.is_some_and(|before| group.place.next != before.place.next);
             group.members > 0 && !group.place.next.is_empty() && (group.behind == 0 || is_ahead)
         });
-        // The next round tells.
-        self.has_strangers = self.has_unnamed && before.is_some_and(|before| before.has_strangers);
         self.good_at = if self.is_good { Some(at) } else { before.and_then(|before| before.good_at) };
     }
 

@@ -32,12 +32,6 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether a consumer of the client's was last seen that calls itself otherwise than its bundle does, while several credentials
-    /// work: any of them may be the one that it uses, though it was not seen.
-    pub fn has_strangers(&self, id: &ClientId) -> bool {
-        self.groups_of(id).is_some_and(|seen| seen.has_strangers)
-    }
-
     pub(crate) fn volumes(&self) -> MutexGuard<'_, Volumes> {
         held(&self.volumes)
     }

@@ -382,9 +382,11 @@ pub(super) async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
             Ok(Added::Different(format!("client {}: its topic is being deleted; ask again in a moment", new.id)))
         }
         Desired::Leaving { .. } => {
-            let sql = "UPDATE clients SET leaving_since = NULL, delete_after = NULL, revision = $1 WHERE id = $2";
-            sqlx::query(sql).bind(change.revision()).bind(new.id.as_str()).execute(&mut **change).await?;
+            let sql = "UPDATE clients SET leaving_since = NULL, delete_after = NULL, revision = $1, use_unknown_until = $2 \
+                       WHERE id = $3";
             let now = change.at();
+            // Nothing could be in use meanwhile.
+            sqlx::query(sql).bind(change.revision()).bind(now).bind(new.id.as_str()).execute(&mut **change).await?;
             steps::replace(change, &new.id, Step::WANTED, |_| now).await?;
             change.audit("client.back", &of_client(&new.id), json!({}));
             Ok(Added::Back)

@@ -257,17 +257,21 @@ impl Store {
         Ok(of)
     }
 
-    /// Credentials issued before `issued_before` and never seen at work, the oldest first.
+    /// Credentials issued before `before` and never seen at work, the oldest first. Left out are those of clients that are leaving, and
+    /// of those of which it could not be told, at `before` or later, which credentials they use.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn unused_credentials(&self, issued_before: Millis, limit: usize) -> Result<Vec<Credential>> {
+    pub async fn unused_credentials(&self, before: Millis, limit: usize) -> Result<Vec<Credential>> {
         let sql = concat!(
             "SELECT ",
             columns!(),
-            " FROM credentials WHERE state = 'issued' AND created_at < $1 ORDER BY created_at, client_id LIMIT $2"
+            " FROM credentials WHERE state = 'issued' AND created_at < $1 AND EXISTS \
+             (SELECT 1 FROM clients WHERE clients.id = client_id AND leaving_since IS NULL \
+              AND (use_unknown_until IS NULL OR use_unknown_until < $1)) \
+             ORDER BY created_at, client_id LIMIT $2"
         );
-        let rows = sqlx::query(sql).bind(issued_before).bind(limited(limit)).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(sql).bind(before).bind(limited(limit)).fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
     }
 

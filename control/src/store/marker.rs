@@ -115,7 +115,11 @@ pub(super) async fn accept(change: &mut Change, seen: Option<&Marker>) -> Result
     let revision = change.revision().max(seen.map_or(0, |seen| seen.revision)) + 1;
     let (database, mark) = (secrets::random_hex()?, secrets::random_hex()?);
     let overruled = seen.map_or(&mark, |seen| &seen.mark);
-    sqlx::query("UPDATE state SET id = $1, mark = $2, previous_mark = $3, revision = $4, generation_floor = $5")
+    sqlx::query(
+        // What was seen in the life that is lost is not known here.
+        "UPDATE state SET id = $1, mark = $2, previous_mark = $3, revision = $4, generation_floor = $5, \
+         looked_at = NULL, looked_since = NULL",
+    )
         .bind(&database)
         .bind(&mark)
         .bind(overruled)

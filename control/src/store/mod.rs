@@ -6,7 +6,7 @@
 //!       ├─ change: a transaction that leaves its row in `audit`
 //!       │     clients, topics, steps, credentials, edges, tokens, sessions, settings, recover
 //!       ├─ observation: a transaction of what was seen, not decided
-//!       │     edges' acknowledgements, usage, last use, requests
+//!       │     edges' acknowledgements, usage, last use, looks, requests
 //!       └─ lead: which process reconciles      marker: whether this is still the database that Kafka knows
 //! ```
 //!
@@ -21,6 +21,7 @@ mod counts;
 mod credentials;
 mod edges;
 mod lead;
+mod looks;
 mod marker;
 mod open;
 mod ranked;
@@ -42,6 +43,7 @@ pub use clients::{Added, Counts, NewClient, Page};
 pub use counts::StateCounts;
 pub use credentials::{Credential, CredentialState, MOST_LIVE};
 pub use edges::{Ack, Edge, EdgesHeard, Lines};
+pub use looks::Looks;
 pub use marker::{Continuity, Marker};
 pub use ranked::{Rank, RankedPage};
 pub use recover::{Recovered, Recovery};

@@ -53,10 +53,10 @@ impl Store {
         for listed in &recovery.listed {
             if let Some(known) = find(&mut change, &listed.id).await? {
                 if let Desired::Leaving { .. } = known.desired {
-                    let sql = "UPDATE clients SET leaving_since = NULL, delete_after = NULL, deleting_since = NULL, revision = $1 \
-                               WHERE id = $2";
+                    let sql = "UPDATE clients SET leaving_since = NULL, delete_after = NULL, deleting_since = NULL, revision = $1, \
+                               use_unknown_until = $2 WHERE id = $3";
                     let revision = change.revision();
-                    sqlx::query(sql).bind(revision).bind(listed.id.as_str()).execute(&mut *change).await?;
+                    sqlx::query(sql).bind(revision).bind(now).bind(listed.id.as_str()).execute(&mut *change).await?;
                     replace(&mut change, &listed.id, Step::WANTED, |_| now).await?;
                     change.audit("client.back", &of_client(&listed.id), json!({ "why": "it is on the list" }));
                     done.back.push(listed.id.clone());

@@ -97,6 +97,7 @@ impl Made {
             credential: Some(&self.credential),
             key_store: Some(&self.key_store),
             retention: Some(Duration::from_secs(2400)),
+            unused: Duration::from_secs(86_400),
         }
     }
 

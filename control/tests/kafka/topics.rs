@@ -159,7 +159,7 @@ fn it_is_seen_how_far_a_consumer_is_behind() {
     offsets.add_partition_offset("logs.behind", 0, Offset::Offset(1)).unwrap();
     consumer.commit(&offsets, CommitMode::Sync).unwrap();
 
-    let all = admin.list_groups().unwrap();
+    let all = admin.list_groups().unwrap().names;
     assert_eq!(groups::of_client(&id("behind"), &all).collect::<Vec<_>>(), ["behind:one"]);
     let extents = groups::extents(&admin, "logs.behind", 1).unwrap();
     assert_eq!((extents[&0].start, extents[&0].end), (0, 3));

@@ -42,12 +42,17 @@ struct Control {
 impl Control {
     /// Opened, and not watching yet.
     async fn open(broker: &Broker) -> Control {
+        Control::open_as(broker, "admin").await
+    }
+
+    /// The same with the rights of another certificate.
+    async fn open_as(broker: &Broker, certificate: &str) -> Control {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("observe-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         Authority::create(&folder.join("ca"), "tel clients", Protection::Plain).unwrap();
-        let admin = broker.connection("admin");
+        let admin = broker.connection(certificate);
         let property = |name: &str| (name.to_owned(), admin.get(name).unwrap().to_owned());
         let names = [
             "bootstrap.servers",

@@ -5,7 +5,9 @@ use crate::{eventually, id, write, Control, Reader, Voice};
 use std::time::{Duration, Instant};
 use tel_control::app::now;
 use tel_control::error::Kind;
+use tel_control::kafka::admin::{Acl, Operation, Pattern, ResourceType};
 use tel_control::observe::{consumers, lines, LineView, ReadingView, Verdict};
+use tel_control::reconcile::status;
 use tel_control::store::{Actor, CredentialState};
 
 /// A client with its topic and its first credential's rights.
@@ -96,7 +98,7 @@ async fn each_state_of_a_client_s_reading_has_its_word() {
         }
     })
     .await;
-    assert!(used[0].first_used.is_some() && !control.app.seen().has_strangers(&id("r83")));
+    assert!(used[0].first_used.is_some());
 
     // Lines that are nearly as old as they get, and it does not read them.
     write(broker, "logs.r83", numbered(10), Duration::from_secs(7_200 - 300));
@@ -143,14 +145,15 @@ async fn a_consumer_of_another_name_counts_if_only_one_credential_works() {
         other => Err(format!("{other:?}")),
     })
     .await;
-    // With a second one it cannot be told which, and that is known.
-    store.issue_credential(&Actor::operator("test"), &id("r84"), now()).await.unwrap();
+    // With a second one it cannot be told which: it is not taken for unused.
+    let second = store.issue_credential(&Actor::operator("test"), &id("r84"), now()).await.unwrap();
+    let unused = async || store.unused_credentials(second.created_at + 1, 10).await.unwrap();
+    assert_eq!(unused().await, [second.clone()]);
     eventually("a stranger", async || {
         let _ = reader.0.poll(Duration::ZERO);
-        if control.app.seen().has_strangers(&id("r84")) {
-            Ok(())
-        } else {
-            Err(String::new())
+        match unused().await {
+            unused if unused.is_empty() => Ok(()),
+            unused => Err(format!("{unused:?}")),
         }
     })
     .await;
@@ -252,7 +255,34 @@ async fn the_last_lines_are_read_without_a_group() {
     }
     println!("{done} of 40 looks at once: {:?}", begun.elapsed());
     last(20, &|lines| lines.len() == 20).await;
-    let groups = broker.admin().list_groups().unwrap();
+    let groups = broker.admin().list_groups().unwrap().names;
     assert!(!groups.iter().any(|group| group.starts_with("tel-control")), "{groups:?}");
     assert_eq!(lines::last(app, &id("nobody"), 20).await.unwrap_err().kind, Kind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_see_all_groups_has_not_looked() {
+    let broker = shared();
+    broker.cert("looker", "looker");
+    let mut control = Control::open_as(broker, "looker").await;
+    let begun = now();
+    control.watch();
+    let notices = || status(&control.app).notices;
+    eventually("it is said", async || match notices() {
+        said if said.iter().any(|text| text.contains("principal needs Describe")) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!(control.app.store().looks().await.unwrap(), None);
+
+    let right = Acl::allow("User:CN=looker", Operation::Describe, ResourceType::Group, Pattern::Literal, "*");
+    broker.admin().create_acls(&[right]).unwrap().remove(0).unwrap();
+    let looks = eventually("a look", async || control.app.store().looks().await.unwrap().ok_or_else(String::new)).await;
+    assert!(looks.since > begun && looks.since <= looks.last, "{looks:?}");
+    eventually("nothing is wrong", async || match notices() {
+        none if none.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    control.end().await;
 }

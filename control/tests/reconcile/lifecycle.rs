@@ -13,9 +13,11 @@ use tel_control::ca::IssuedCredential;
 use tel_control::kafka::admin::{ConfigOf, NewTopic, TopicId};
 use tel_control::kafka::quotas::{self, Limit};
 use tel_control::onboarding::{clients, credentials, edges};
-use tel_control::store::{Added, ClientSettings, Desired, Step, StepState};
+use tel_control::store::{Added, ClientSettings, CredentialState, Desired, Step, StepState};
 
 const NOTHING: [String; 0] = [];
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_is_brought_up_and_is_active_when_all_edges_have_it() {
@@ -268,9 +270,18 @@ async fn edges_have_rights_as_long_as_they_are_live() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_end_when_they_are_not_used_or_expire() {
-    const HOUR: i64 = 3_600_000;
     let place = Place::on_shared().await;
-    let system = place.start().await;
+    let app = place.app().await;
+    for minutes in (0..=26 * 60).rev().step_by(10) {
+        app.store().note_look(now() - minutes * MINUTE).await.unwrap();
+    }
+    // Of this client it cannot be told what it uses.
+    let unclear = id("unclear");
+    clients::subscribe(&app, &operator(), &unclear, None).await.unwrap();
+    app.store().issue_credential(&operator(), &unclear, now() - 26 * HOUR).await.unwrap();
+    app.store().note_use_unknown(&unclear, now() - HOUR).await.unwrap();
+    app.store().close().await;
+    let system = place.start_whole().await;
     let store = system.app.store();
     let ends = id("ends");
     clients::subscribe(&system.app, &operator(), &ends, None).await.unwrap();
@@ -286,9 +297,10 @@ async fn credentials_end_when_they_are_not_used_or_expire() {
     let rights = |generation: u32| place.rights(&format!("User:CN=ends:{generation}")).len();
     until("that of yesterday is revoked", || async {
         let all = store.credentials(&ends).await.unwrap();
-        all.iter().any(|it| it.generation == 1 && it.state == tel_control::store::CredentialState::Revoked)
+        all.iter().any(|it| it.generation == 1 && it.state == CredentialState::Revoked)
     })
     .await;
+    assert_eq!(store.credentials(&unclear).await.unwrap()[0].state, CredentialState::Issued);
     until("and the one that has expired has no rights", || async { (1..=4).map(rights).eq([0, 0, 2, 2]) }).await;
     system.stop().await;
 
@@ -298,5 +310,32 @@ async fn credentials_end_when_they_are_not_used_or_expire() {
     app.store().close().await;
     let system = place.start().await;
     until("it has none either", || async { (1..=4).map(rights).eq([0, 0, 2, 0]) }).await;
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_in_which_nobody_looked_makes_no_credential_unused() {
+    let place = Place::on_shared().await;
+    let app = place.app().await;
+    // It ran until three days ago.
+    app.store().note_look(now() - 72 * HOUR).await.unwrap();
+    let away = id("away");
+    clients::subscribe(&app, &operator(), &away, None).await.unwrap();
+    for made in [now() - 71 * HOUR, now()] {
+        app.store().issue_credential(&operator(), &away, made).await.unwrap();
+    }
+    app.store().close().await;
+    let begun = now();
+    let system = place.start_whole().await;
+    let store = system.app.store();
+    let rights = |generation: u32| place.rights(&format!("User:CN=away:{generation}")).len();
+    until("both have their rights", || async { (1..=2).map(rights).eq([2, 2]) }).await;
+    until("a look", || async { store.looks().await.unwrap().is_some_and(|looks| looks.since >= begun) }).await;
+    // What has expired and what is unused end in one go.
+    store.certify_credential(&operator(), &away, 2, "f", now() + 1, now()).await.unwrap();
+    until("the other has expired", || async { rights(2) == 0 }).await;
+    assert_eq!(rights(1), 2);
+    let first = store.credentials(&away).await.unwrap().pop().unwrap();
+    assert_eq!((first.generation, first.state), (1, CredentialState::Issued));
     system.stop().await;
 }

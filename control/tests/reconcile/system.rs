@@ -16,6 +16,7 @@ use tel_control::config::Config;
 use tel_control::kafka::admin::{Acl, AclFilter, Admin, Topic};
 use tel_control::kafka::list::{self, ListState};
 use tel_control::kafka::Connection;
+use tel_control::observe;
 use tel_control::onboarding::{clients, ClientView};
 use tel_control::reconcile;
 use tel_control::store::{Ack, Position, Step, StepState};
@@ -119,6 +120,11 @@ impl Place {
         System::start(self.app().await)
     }
 
+    /// The same that watches edges and consumers, too.
+    pub async fn start_whole(&self) -> System {
+        System::start_with(self.app().await, true)
+    }
+
     /// The same that does not reconcile.
     pub async fn app(&self) -> App {
         App::open(Config::read(&self.config_path()).expect("a configuration")).await.expect("an app")
@@ -183,9 +189,22 @@ pub struct System {
 
 impl System {
     pub fn start(app: App) -> System {
+        System::start_with(app, false)
+    }
+
+    fn start_with(app: App, watches: bool) -> System {
         let (stop, stopped) = watch::channel(false);
-        let run = reconcile::run(app.clone(), stopped);
-        let running = tokio::spawn(async move { run.await.expect("an orderly end") });
+        let reconciling = reconcile::run(app.clone(), stopped.clone());
+        let watching = watches.then(|| observe::run(app.clone(), stopped));
+        let running = tokio::spawn(async move {
+            let watching = async move {
+                match watching {
+                    Some(watching) => watching.await,
+                    None => Ok(()),
+                }
+            };
+            tokio::try_join!(reconciling, watching).expect("an orderly end");
+        });
         System { app, stop, running }
     }
 

@@ -4,7 +4,7 @@ use crate::database::{Database, NOW};
 use crate::{added, audited, id, on_both, operator, plain};
 use tel_control::error::Kind;
 use tel_control::store::{
-    Actor, Added, ClientSettings, CredentialState, Desired, NewClient, Step, StepState, MOST_LIVE,
+    Actor, Added, ClientSettings, CredentialState, Desired, Looks, NewClient, Recovery, Step, StepState, MOST_LIVE,
 };
 
 on_both!(
@@ -16,6 +16,8 @@ on_both!(
     generations_are_never_given_twice,
     five_credentials_are_live_at_most,
     a_credential_s_life,
+    looks_that_follow_each_other_are_one_time,
+    what_could_not_be_seen_is_not_unused,
     lists_come_in_pages,
 );
 
@@ -294,4 +296,49 @@ async fn lists_come_in_pages(database: &Database) {
     assert_eq!(store.clients(Some(false), None, 5).await.unwrap().clients.len(), 5);
     let counts = store.count_clients().await.unwrap();
     assert_eq!((counts.wanted, counts.leaving, counts.failing), (5, 1, 0));
+}
+
+async fn looks_that_follow_each_other_are_one_time(database: &Database) {
+    const MINUTE: i64 = 60_000;
+    let store = database.open().await;
+    assert_eq!(store.looks().await.unwrap(), None);
+    for (at, since) in [
+        (NOW, NOW),
+        (NOW + 10 * MINUTE, NOW),
+        // By another process's clock.
+        (NOW + 9 * MINUTE, NOW),
+        (NOW + 19 * MINUTE + 1, NOW + 19 * MINUTE + 1),
+        (NOW + 20 * MINUTE, NOW + 19 * MINUTE + 1),
+        // A clock was set back.
+        (NOW, NOW),
+    ] {
+        store.note_look(at).await.unwrap();
+        assert_eq!(store.looks().await.unwrap(), Some(Looks { since, last: at }));
+    }
+    // What was seen in another life of the database is not known.
+    store.recover(&operator(), None, &Recovery::default(), NOW).await.unwrap();
+    assert_eq!(store.looks().await.unwrap(), None);
+}
+
+async fn what_could_not_be_seen_is_not_unused(database: &Database) {
+    let store = database.open().await;
+    let (c8, c83) = (added(&store, "c8").await, added(&store, "c83").await);
+    for client in [&c8, &c83] {
+        store.issue_credential(&operator(), client, NOW).await.unwrap();
+    }
+    let unused = async |before| {
+        let unused = store.unused_credentials(before, 100).await.unwrap();
+        unused.into_iter().map(|credential| credential.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(unused(NOW + HOUR).await, ["c8", "c83"]);
+    store.note_use_unknown(&c8, NOW + HOUR).await.unwrap();
+    assert_eq!(unused(NOW + HOUR).await, ["c83"]);
+    assert_eq!(unused(NOW + HOUR + 1).await, ["c8", "c83"]);
+
+    // Who leaves can use none, and may come back.
+    store.leave(&operator(), &c83, NOW + 99 * HOUR, NOW + HOUR).await.unwrap();
+    assert_eq!(unused(NOW + 2 * HOUR).await, ["c8"]);
+    assert_eq!(store.add_client(&operator(), &plain("c83"), NOW + 2 * HOUR).await.unwrap(), Added::Back);
+    assert_eq!(unused(NOW + 2 * HOUR).await, ["c8"]);
+    assert_eq!(unused(NOW + 2 * HOUR + 1).await, ["c8", "c83"]);
 }

@@ -10,6 +10,15 @@ use std::ffi::c_char;
 /// Groups in one call; each is a request of its own to its coordinator, all under way at once.
 const GROUPS: usize = 200;
 
+/// The names of consumer groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupNames {
+    /// All that could be seen.
+    pub names: Vec<String>,
+    /// Why some may be missing, such as a broker that did not answer.
+    pub missed: Option<Error>,
+}
+
 /// A consumer in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -20,11 +29,11 @@ pub struct Member {
 }
 
 impl Admin {
-    /// The names of all consumer groups that this client may see.
+    /// The names of all consumer groups that this client may see. Of those that it may not, Kafka says nothing.
     ///
     /// # Errors
-    /// The request's own; that one of several brokers did not answer is not one.
-    pub fn list_groups(&self) -> Result<Vec<String>> {
+    /// The request's own.
+    pub fn list_groups(&self) -> Result<GroupNames> {
         const RIGHT: &str = "Describe on the cluster or the groups";
         let ask = self.ask(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
         // SAFETY: the one call is the one named; the answer is read while it lives.
@@ -36,13 +45,14 @@ impl Admin {
             let result = ffi::rd_kafka_event_ListConsumerGroups_result(event.ptr());
             let mut count = 0;
             let groups = ffi::rd_kafka_ListConsumerGroups_result_valid(result, &mut count);
-            let groups: Vec<String> = elements(groups, count)
+            let names: Vec<String> = elements(groups, count)
                 .map(|group| string(ffi::rd_kafka_ConsumerGroupListing_group_id(group)))
                 .collect();
             let errors = ffi::rd_kafka_ListConsumerGroups_result_errors(result, &mut count);
-            match elements(errors, count).find_map(|error| failure(error)) {
-                Some(failure) if groups.is_empty() => Err(failure.error("listing consumer groups", RIGHT)),
-                _ => Ok(groups),
+            let failure = elements(errors, count).find_map(|error| failure(error));
+            match failure.map(|failure| failure.error("listing consumer groups", RIGHT)) {
+                Some(error) if names.is_empty() => Err(error),
+                missed => Ok(GroupNames { names, missed }),
             }
         }
     }
@@ -73,7 +83,7 @@ impl Admin {
                 elements(groups, count).map(|group| read_group(group)).collect::<HashMap<_, _>>()
             };
             answers.extend(names.iter().map(|name| {
-                found.remove(name.as_str()).unwrap_or_else(|| Err(Error::not_found(format!("group {name}: no answer"))))
+                found.remove(name.as_str()).unwrap_or_else(|| Err(Error::unavailable(format!("group {name}: no answer"))))
             }));
         }
         Ok(spread(answers, which))

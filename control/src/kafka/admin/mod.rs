@@ -15,7 +15,7 @@ mod topics;
 pub use acls::{Acl, AclFilter, Operation, Pattern, Permission, ResourceType};
 pub use cluster::{Broker, Cluster};
 pub use configs::{ConfigChange, ConfigEntry, ConfigOf, ConfigSource};
-pub use groups::Member;
+pub use groups::{GroupNames, Member};
 pub use offsets::OffsetAt;
 pub use topics::{Created, NewTopic, Topic, TopicId};
 

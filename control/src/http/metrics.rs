@@ -108,12 +108,7 @@ async fn stored(app: &App) -> Result<String> {
 
     let within = Millis::try_from(EDGE_HEARD_WITHIN.as_millis()).unwrap_or(Millis::MAX);
     let heard = store.edges_heard(at, within).await?;
-    let current = match &states.listed {
-        Some(listed) => {
-            heard.edges().iter().filter(|edge| edge.applied.as_ref().is_some_and(|at| at.includes(listed))).count()
-        }
-        None => 0,
-    };
+    let current = heard.whole(states.listed.as_ref());
     gauge(&mut page, "tel_control_edges_known", "Edges heard of within 30 seconds.", heard.edges().len());
     gauge(&mut page, "tel_control_edges_current", "Of these, those that have the whole client list.", current);
 

@@ -235,6 +235,10 @@ impl Store {
     /// `Unavailable`.
     pub async fn set_listed(&self, listed: &[(ClientId, Position)], now: Millis) -> Result<()> {
         let mut change = self.change(&Actor::reconciler(), now).await?;
+        if let Some((_, position)) = listed.last() {
+            let sql = "UPDATE state SET list_topic_id = $1";
+            sqlx::query(sql).bind(&position.topic_id).execute(&mut *change).await?;
+        }
         for (id, position) in listed {
             sqlx::query("UPDATE clients SET listed_topic_id = $1, listed_offset = $2 WHERE id = $3")
                 .bind(&position.topic_id)

@@ -20,7 +20,8 @@ pub struct StateCounts {
     pub leaving: u64,
     /// Failed steps by name, of all clients.
     pub failing_steps: BTreeMap<String, u64>,
-    /// How far the list was written last; whoever has read to there has all of it.
+    /// How far the list was written last; whoever has read to there has all of it. What it had in a topic that was there before is not
+    /// in it. None if it has no client.
     pub listed: Option<Position>,
 }
 
@@ -45,7 +46,7 @@ impl Store {
         let failing_steps = rows.iter().map(|row| Ok((row.try_get("name")?, number(row, "failed")?)));
 
         let sql = "SELECT listed_topic_id, listed_offset FROM clients WHERE listed_offset IS NOT NULL \
-                   ORDER BY listed_offset DESC LIMIT 1";
+                   AND listed_topic_id = (SELECT list_topic_id FROM state) ORDER BY listed_offset DESC LIMIT 1";
         let last = sqlx::query(sql).fetch_optional(self.pool()).await?;
         Ok(StateCounts {
             pending: unfinished.saturating_sub(failing),

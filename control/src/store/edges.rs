@@ -88,6 +88,14 @@ impl EdgesHeard {
         (current.count(), self.edges.len())
     }
 
+    /// How many of them have the whole list, of which `listed` is the last that there is: all of them if there is nothing.
+    pub fn whole(&self, listed: Option<&Position>) -> usize {
+        let has = |edge: &&Edge| {
+            listed.is_none_or(|listed| edge.applied.as_ref().is_some_and(|applied| applied.includes(listed)))
+        };
+        self.edges.iter().filter(has).count()
+    }
+
     /// Them.
     pub fn edges(&self) -> &[Edge] {
         &self.edges
@@ -191,16 +199,6 @@ impl Store {
             concat!("SELECT ", columns!(), " FROM edges WHERE retired_at IS NULL AND heard_at >= $1 ORDER BY name");
         let rows = sqlx::query(sql).bind(now - within).fetch_all(self.pool()).await?;
         Ok(EdgesHeard { edges: rows.iter().map(read).collect::<Result<_>>()? })
-    }
-
-    /// How many of the edges heard of within `within` milliseconds have read the list to `position`, and how many there are.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn edges_current(&self, position: &Position, now: Millis, within: Millis) -> Result<(usize, usize)> {
-        let heard = self.edges_heard(now, within).await?;
-        let includes = |edge: &&Edge| edge.applied.as_ref().is_some_and(|applied| applied.includes(position));
-        Ok((heard.edges().iter().filter(includes).count(), heard.edges().len()))
     }
 
     /// Notes what an edge said, and adds to the usage what its counters have grown. An edge that is not known is added. False if

@@ -5,8 +5,11 @@ use crate::error::{Error, Result};
 use sqlx::{AnyConnection, AnyPool, Executor, Row};
 
 /// Each brings a database from the version before it to its own, which is its place in this list from 1. Released ones never change.
-const MIGRATIONS: &[&str] = 
-    &[include_str!("../../migrations/0001_tables.sql"), include_str!("../../migrations/0002_looks.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_tables.sql"),
+    include_str!("../../migrations/0002_looks.sql"),
+    include_str!("../../migrations/0003_list_topic.sql"),
+];
 
 /// PostgreSQL's advisory lock while tables change: "tel-tabl".
 const TABLES_LOCK: i64 = 0x7465_6c2d_7461_626c;

@@ -107,16 +107,21 @@ async fn edges_count_while_they_are_heard_of(database: &Database) {
     assert!(store.add_edge(&operator(), &edge("e1"), NOW).await.unwrap());
     assert!(!store.add_edge(&operator(), &edge("e1"), NOW).await.unwrap());
     let list = |offset| Position { topic_id: "list".into(), offset };
-    assert_eq!(store.edges_current(&list(0), NOW, 30 * SECOND).await.unwrap(), (0, 0));
+    let current = async |listed: &Position, at| {
+        let heard = store.edges_heard(at, 30 * SECOND).await.unwrap();
+        (heard.whole(Some(listed)), heard.edges().len())
+    };
+    assert_eq!(current(&list(0), NOW).await, (0, 0));
 
     assert!(store.record_ack(&ack("e1", 1, 5, NOW)).await.unwrap());
     assert!(store.record_ack(&ack("e2", 2, 9, NOW + SECOND)).await.unwrap());
-    assert_eq!(store.edges_current(&list(5), NOW + SECOND, 30 * SECOND).await.unwrap(), (2, 2));
-    assert_eq!(store.edges_current(&list(6), NOW + SECOND, 30 * SECOND).await.unwrap(), (1, 2));
+    assert_eq!(current(&list(5), NOW + SECOND).await, (2, 2));
+    assert_eq!(current(&list(6), NOW + SECOND).await, (1, 2));
     let recreated = Position { topic_id: "list2".into(), offset: 0 };
-    assert_eq!(store.edges_current(&recreated, NOW + SECOND, 30 * SECOND).await.unwrap(), (0, 2));
+    assert_eq!(current(&recreated, NOW + SECOND).await, (0, 2));
+    assert_eq!(store.edges_heard(NOW + SECOND, 30 * SECOND).await.unwrap().whole(None), 2, "nothing is listed");
     // Half a minute later e1 is not heard of any more.
-    assert_eq!(store.edges_current(&list(5), NOW + 31 * SECOND, 30 * SECOND).await.unwrap(), (1, 1));
+    assert_eq!(current(&list(5), NOW + 31 * SECOND).await, (1, 1));
 
     // Read again, or an older one: nothing.
     assert!(!store.record_ack(&ack("e2", 2, 3, NOW + 2 * SECOND)).await.unwrap());
@@ -134,11 +139,11 @@ async fn edges_count_while_they_are_heard_of(database: &Database) {
     assert!(!store.retire_edge(&operator(), &edge("e2"), NOW).await.unwrap());
     assert_eq!(store.certify_edge(&operator(), &edge("e2"), "cc", NOW, NOW).await.unwrap_err().kind, Kind::Conflict);
     assert!(store.record_ack(&ack("e2", 4, 9, NOW + 4 * SECOND)).await.unwrap());
-    assert_eq!(store.edges_current(&list(5), NOW + 4 * SECOND, 30 * SECOND).await.unwrap(), (1, 1));
+    assert_eq!(current(&list(5), NOW + 4 * SECOND).await, (1, 1));
     let edges = store.edges().await.unwrap();
     assert_eq!((edges.len(), edges[1].generation, edges[1].fingerprint.as_deref()), (2, 2, Some("bb")));
     assert!(store.add_edge(&operator(), &edge("e2"), NOW).await.unwrap());
-    assert_eq!(store.edges_current(&list(5), NOW + 4 * SECOND, 30 * SECOND).await.unwrap(), (2, 2));
+    assert_eq!(current(&list(5), NOW + 4 * SECOND).await, (2, 2));
     let log = ["edge.add", "edge.certify", "edge.certify", "edge.retire", "edge.back"];
     assert_eq!(audited(&store, "edge:e2").await, log);
 }
@@ -278,10 +283,18 @@ async fn every_client_is_counted_in_one_state(database: &Database) {
     outcomes.push(outcome(&store, &leaving, Step::Unlisted, StepState::Failed, "no", NOW).await);
     assert!(store.set_steps(&Actor::reconciler(), &outcomes, NOW).await.unwrap().into_iter().all(|applies| applies));
     let at = |offset| Position { topic_id: "t".into(), offset };
-    store.set_listed(&[(active, at(5)), (failing, at(9))], NOW).await.unwrap();
+    store.set_listed(&[(active.clone(), at(5)), (failing.clone(), at(9))], NOW).await.unwrap();
+    store.set_listed(&[(leaving, at(8))], NOW).await.unwrap();
 
     let counts = store.count_states().await.unwrap();
     assert_eq!((counts.pending, counts.active, counts.failing, counts.leaving), (1, 1, 1, 1));
     assert_eq!(counts.failing_steps, BTreeMap::from([("acls".to_owned(), 1), ("unlisted".to_owned(), 1)]));
     assert_eq!(counts.listed, Some(at(9)));
+
+    // The list's topic was made anew, and has one of them so far.
+    let anew = |offset| Position { topic_id: "a".into(), offset };
+    store.set_listed(&[(active, anew(2))], NOW).await.unwrap();
+    assert_eq!(store.count_states().await.unwrap().listed, Some(anew(2)));
+    store.set_listed(&[(failing, anew(3))], NOW).await.unwrap();
+    assert_eq!(store.count_states().await.unwrap().listed, Some(anew(3)));
 }

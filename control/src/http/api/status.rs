@@ -71,15 +71,13 @@ pub async fn status(State(app): State<App>, _: Operator) -> Result<axum::Json<St
     let counts = app.store().count_states().await?;
     let within = Millis::try_from(EDGE_HEARD_WITHIN.as_millis()).unwrap_or(Millis::MAX);
     let heard = app.store().edges_heard(now(), within).await?;
-    let edges = heard.edges();
-    let has = |place| edges.iter().filter(|edge| edge.applied.as_ref().is_some_and(|at| at.includes(place))).count();
     Ok(axum::Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         database: match app.store().engine() {
             crate::store::Engine::Sqlite => "sqlite",
             crate::store::Engine::Postgres => "postgres",
         },
-        edges: EdgesView { current: counts.listed.as_ref().map_or(0, has), known: edges.len() },
+        edges: EdgesView { current: heard.whole(counts.listed.as_ref()), known: heard.edges().len() },
         clients: StateNumbers {
             pending: counts.pending,
             active: counts.active,

@@ -5,9 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tel_control::ca::{Authority, IssuedCredential, Protection, DEFAULT_DAYS};
+use tel_control::ca::{Authority, IssuedCredential, Protection};
 use tel_control::error::Kind;
 use tel_control::names::{ClientId, EdgeName};
+
+const DAYS: u32 = 365;
 
 /// A folder of its own, gone with the value.
 struct Folder(PathBuf);
@@ -119,13 +121,13 @@ fn a_client_s_certificate_is_a_client_s_and_no_more() {
         assert!(text.lines().any(|found| found.trim() == line), "{line}: {text}");
     }
 
-    let credential = authority.client(&id("c83"), 7, DEFAULT_DAYS).unwrap();
+    let credential = authority.client(&id("c83"), 7, DAYS).unwrap();
     folder.store("client", &credential);
     assert_plain(&folder, "client", "c83:7");
     let longest = "x".repeat(48);
-    folder.store("longest", &authority.client(&id(&longest), u32::MAX, DEFAULT_DAYS).unwrap());
+    folder.store("longest", &authority.client(&id(&longest), u32::MAX, DAYS).unwrap());
     assert_plain(&folder, "longest", &format!("{longest}:4294967295"));
-    folder.store("edge", &authority.edge(&EdgeName::new("one").unwrap(), DEFAULT_DAYS).unwrap());
+    folder.store("edge", &authority.edge(&EdgeName::new("one").unwrap(), DAYS).unwrap());
     assert_plain(&folder, "edge", "edge:one");
 
     let shown = folder.openssl("x509 -in client.pem -noout -serial -fingerprint -sha256 -enddate");
@@ -134,7 +136,7 @@ fn a_client_s_certificate_is_a_client_s_and_no_more() {
     assert!(plain.contains(&format!("serial={}", credential.serial)), "{shown} {}", credential.serial);
     let days = (credential.not_after - time::OffsetDateTime::now_utc()).whole_days();
     assert!((364..=365).contains(&days), "{days}");
-    let other = authority.client(&id("c83"), 7, DEFAULT_DAYS).unwrap();
+    let other = authority.client(&id("c83"), 7, DAYS).unwrap();
     assert!(other.serial != credential.serial && credential.serial.len() >= 24);
 
     assert_eq!(authority.client(&id("c83"), 0, 1).unwrap_err().kind, Kind::Invalid);
@@ -221,7 +223,7 @@ fn authorities_from_elsewhere() {
         ("ed25519", "-algorithm ED25519"),
     ] {
         let authority = make(name, key, 5, ca).unwrap();
-        let credential = authority.client(&id("c83"), 1, DEFAULT_DAYS).unwrap();
+        let credential = authority.client(&id("c83"), 1, DAYS).unwrap();
         folder.store("client", &credential);
         folder.openssl(&format!("verify -CAfile {name}.pem -purpose sslclient client.pem"));
         // Never beyond the authority's own end.
@@ -255,7 +257,7 @@ fn of_a_request_the_key_alone_is_taken() {
         ("ed25519", "-algorithm ED25519"),
     ] {
         let request = folder.request(name, key, greedy);
-        let credential = authority.client_for(&id("c83"), 2, DEFAULT_DAYS, &request).unwrap();
+        let credential = authority.client_for(&id("c83"), 2, DAYS, &request).unwrap();
         assert!(credential.key_pem.is_none());
         assert_eq!(credential.key_store().unwrap_err().kind, Kind::Invalid);
         folder.write("client.pem", &credential.certificate_pem);
@@ -340,7 +342,7 @@ fn bad_requests_are_refused_by_name() {
 #[test]
 fn the_key_store_is_read_by_openssl_and_java() {
     let folder = Folder::new();
-    let credential = authority(&folder).client(&id("c83"), 1, DEFAULT_DAYS).unwrap();
+    let credential = authority(&folder).client(&id("c83"), 1, DAYS).unwrap();
     let store = credential.key_store().unwrap();
     folder.write("client.p12", store.pkcs12.bytes());
     folder.write("password", store.password.bytes());

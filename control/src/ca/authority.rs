@@ -20,10 +20,6 @@ use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509Builder, X509Name, X509NameRef, X509PurposeId, X509StoreContext, X509};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How long a client's or an edge's certificate is valid where nothing else is asked for: about a year, for consumers do not
-/// reload certificates.
-pub const DEFAULT_DAYS: u32 = 365;
-
 /// How long an authority made here is valid.
 const AUTHORITY_DAYS: i64 = 3650;
 /// Certificates are valid a little before they are made: clocks differ.

@@ -12,7 +12,7 @@ mod request;
 mod secret;
 mod storage;
 
-pub use authority::{Authority, DEFAULT_DAYS};
+pub use authority::Authority;
 pub use credential::{IssuedCredential, KeyStore};
 pub use secret::Secret;
 pub use storage::Protection;

@@ -201,16 +201,8 @@ pub fn look_up(admin: &Admin, clients: &[ClientAccess], edges: &[EdgeAccess]) ->
     Ok(found)
 }
 
-/// Does what is to be done: first what ends, then what begins. Doing it again changes nothing. Brokers hear of it a moment after the
-/// controller has answered.
-///
-/// # Errors
-/// The first one, after all has been tried.
-pub fn apply(admin: &Admin, plan: &AclPlan) -> Result<()> {
-    first_of(apply_each(admin, plan)?.into_values().collect())
-}
-
-/// The same, and tells for which principals it was not done, and why.
+/// Does what is to be done: first what ends, then what begins; and tells for which principals it was not done, and why. Doing it again
+/// changes nothing. Brokers hear of it a moment after the controller has answered.
 ///
 /// # Errors
 /// Those of the requests as a whole.
@@ -235,35 +227,6 @@ pub fn apply_each(admin: &Admin, plan: &AclPlan) -> Result<BTreeMap<String, Erro
         take(&mut plan.create.iter().map(|acl| acl.principal.as_str()), answers);
     }
     Ok(failed)
-}
-
-/// Takes everything from these principals, whatever it is and whoever gave it. A consumer is refused at its next request; one
-/// fetch that Kafka holds may still be answered.
-///
-/// # Errors
-/// `Invalid` for a principal that is not a client's or an edge's; then nothing is taken. Else the first error.
-pub fn revoke(admin: &Admin, principals: &[String]) -> Result<Vec<Acl>> {
-    if let Some(other) = principals.iter().find(|principal| Principal::parse(principal).is_none()) {
-        return Err(Error::invalid(format!("principal {other:?}: is neither a client's nor an edge's")));
-    }
-    let filters: Vec<AclFilter> = principals.iter().map(|principal| AclFilter::of(principal)).collect();
-    let (mut gone, mut errors) = (Vec::new(), Vec::new());
-    for answer in admin.delete_acls(&filters)? {
-        match answer {
-            Ok(acls) => gone.extend(acls),
-            Err(error) => errors.push(error),
-        }
-    }
-    first_of(errors).map(|()| gone)
-}
-
-fn first_of(errors: Vec<Error>) -> Result<()> {
-    let count = errors.len();
-    match errors.into_iter().next() {
-        None => Ok(()),
-        Some(error) if count == 1 => Err(error),
-        Some(error) => Err(Error { kind: error.kind, text: format!("{} (and {} more)", error.text, count - 1) }),
-    }
 }
 
 #[cfg(test)]

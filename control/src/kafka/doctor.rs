@@ -4,7 +4,7 @@ use super::admin::{
     Acl, AclFilter, Admin, Broker, ConfigEntry, ConfigOf, ConfigSource, Operation, Pattern, Permission, ResourceType,
 };
 use super::{groups, list, Connection};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::names::{Namespace, ACKS_TOPIC, LIST_TOPIC};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -311,17 +311,6 @@ pub fn worst(findings: &[Finding]) -> Severity {
     findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Good)
 }
 
-/// For who needs the brokers to be right before it starts.
-///
-/// # Errors
-/// `Conflict` with the first bad finding.
-pub fn insist(findings: &[Finding]) -> Result<()> {
-    match findings.iter().find(|finding| finding.severity == Severity::Bad) {
-        None => Ok(()),
-        Some(finding) => Err(Error::conflict(format!("{}: {}", finding.text, finding.remedy))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,7 +341,6 @@ mod tests {
             let bad: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Bad).collect();
             assert_eq!(bad.len(), 1);
             assert!(bad[0].text.contains(GOOD[at].0) && !bad[0].remedy.is_empty(), "{}", bad[0]);
-            assert!(insist(&findings).unwrap_err().text.contains(GOOD[at].0));
         }
         for (value, severity) in
             [(Some("true"), Severity::Bad), (Some("false"), Severity::Good), (None, Severity::Look)]

@@ -145,12 +145,7 @@ fn error_of(what: impl fmt::Display, right: &str, code: i32, text: &str) -> Erro
     if is(&[Code::SecurityDisabled]) {
         return Error::unavailable(format!("{what}: the brokers have no authorizer (authorizer.class.name)"));
     }
-    if is(&[
-        Code::UnknownTopicOrPartition,
-        Code::UnknownTopic,
-        Code::UnknownPartition,
-        Code::GroupIdNotFound,
-    ]) {
+    if is(&[Code::UnknownTopicOrPartition, Code::UnknownTopic, Code::UnknownPartition, Code::GroupIdNotFound]) {
         return Error::not_found(format!("{what}: {text}"));
     }
     if is(&[Code::TopicAlreadyExists, Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch]) {

@@ -79,15 +79,7 @@ pub struct Applied {
     pub result: Result<TopicId>,
 }
 
-/// What there is of these topics; `None` for one that is not there.
-///
-/// # Errors
-/// The first one that is not "it is not there".
-pub fn look_up(admin: &Admin, wanted: &[Wanted]) -> Result<Vec<Option<Found>>> {
-    look_up_each(admin, wanted)?.into_iter().collect()
-}
-
-/// The same with an answer for each.
+/// What there is of these topics, with an answer for each; `None` for one that is not there.
 ///
 /// # Errors
 /// Those of the requests as a whole.

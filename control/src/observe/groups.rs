@@ -73,7 +73,8 @@ pub(super) async fn run(app: &App) {
             }
             Err(error) => {
                 let why = steady(&error.text);
-                let text = format!("consumer groups are not all seen, and no unused credential is revoked meanwhile: {why}");
+                let text =
+                    format!("consumer groups are not all seen, and no unused credential is revoked meanwhile: {why}");
                 app.reconciler().notice("groups", Some(text));
                 is_said = true;
             }

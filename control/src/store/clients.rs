@@ -386,7 +386,8 @@ pub(super) async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
             Ok(Added::Different(format!("client {}: its topic is being deleted; ask again in a moment", new.id)))
         }
         Desired::Leaving { .. } => {
-            let sql = "UPDATE clients SET leaving_since = NULL, delete_after = NULL, revision = $1, use_unknown_until = $2 \
+            let sql =
+                "UPDATE clients SET leaving_since = NULL, delete_after = NULL, revision = $1, use_unknown_until = $2 \
                        WHERE id = $3";
             let now = change.at();
             // Nothing could be in use meanwhile.

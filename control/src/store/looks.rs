@@ -37,12 +37,7 @@ impl Store {
         // Clocks of several processes differ a little: a time before the last one is no gap by itself.
         let sql = "UPDATE state SET looked_at = $1, looked_since = CASE \
                    WHEN looked_at >= $2 AND looked_at <= $3 THEN COALESCE(looked_since, $1) ELSE $1 END";
-        sqlx::query(sql)
-            .bind(at)
-            .bind(at.saturating_sub(GAP))
-            .bind(at.saturating_add(GAP))
-            .execute(&mut *seen)
-            .await?;
+        sqlx::query(sql).bind(at).bind(at.saturating_sub(GAP)).bind(at.saturating_add(GAP)).execute(&mut *seen).await?;
         seen.commit().await
     }
 

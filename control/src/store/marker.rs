@@ -89,23 +89,11 @@ impl Store {
         change.commit_unaudited().await?;
         Ok(Marker { database, mark: renewed, revision })
     }
-
-    /// Takes this database for the right one although Kafka's marker says otherwise. Generations and numbers of changes are set
-    /// forward, so that none is given twice.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn accept_restored(&self, who: &Actor, seen: Option<&Marker>, now: Millis) -> Result<Marker> {
-        let mut change = self.change(who, now).await?;
-        let marker = accept(&mut change, seen).await?;
-        change.commit().await?;
-        Ok(marker)
-    }
 }
 
 /// Takes this database for the right one although Kafka's marker `seen` says otherwise. Generations and numbers of changes are set
 /// forward, so that none is given twice. `seen` is known from now on: it stays in Kafka until the new one is written there.
-pub(super) async fn accept(change: &mut Change, seen: Option<&Marker>) -> Result<Marker> {
+pub(super) async fn accept(change: &mut Change, seen: Option<&Marker>) -> Result<()> {
     let row = sqlx::query(
         "SELECT COALESCE(MAX(last), 0) AS last, (SELECT generation_floor FROM state) AS least FROM generations",
     )
@@ -115,11 +103,10 @@ pub(super) async fn accept(change: &mut Change, seen: Option<&Marker>) -> Result
     let revision = change.revision().max(seen.map_or(0, |seen| seen.revision)) + 1;
     let (database, mark) = (secrets::random_hex()?, secrets::random_hex()?);
     let overruled = seen.map_or(&mark, |seen| &seen.mark);
-    sqlx::query(
-        // What was seen in the life that is lost is not known here.
-        "UPDATE state SET id = $1, mark = $2, previous_mark = $3, revision = $4, generation_floor = $5, \
-         looked_at = NULL, looked_since = NULL",
-    )
+    // What was seen in the life that is lost is not known here.
+    let sql = "UPDATE state SET id = $1, mark = $2, previous_mark = $3, revision = $4, generation_floor = $5, \
+               looked_at = NULL, looked_since = NULL";
+    sqlx::query(sql)
         .bind(&database)
         .bind(&mark)
         .bind(overruled)
@@ -128,5 +115,5 @@ pub(super) async fn accept(change: &mut Change, seen: Option<&Marker>) -> Result
         .execute(&mut **change)
         .await?;
     change.audit("database.accept", "database", json!({ "seen": seen, "first_generation": floor + 1 }));
-    Ok(Marker { database, mark, revision })
+    Ok(())
 }

@@ -36,7 +36,8 @@ pub struct Recovered {
 }
 
 impl Store {
-    /// Takes over what Kafka has and takes this database for the right one, in one transaction: see [`Store::accept_restored`].
+    /// Takes over what Kafka has and takes this database for the right one although Kafka's marker `seen` says otherwise, in one
+    /// transaction. Generations and numbers of changes are set forward, so that none is given twice.
     ///
     /// # Errors
     /// `Unavailable`.

@@ -20,7 +20,8 @@ fn a_right_broker_is_right() {
     // Who looks without rights is told which are missing.
     let nobody = Admin::new(&broker.connection("stranger")).unwrap();
     let found = bad(&examine(&nobody, &namespace(), None)).join("\n");
-    for right in ["Alter on the cluster", "Describe on the cluster", "Create on the cluster", "Describe on all groups"] {
+    for right in ["Alter on the cluster", "Describe on the cluster", "Create on the cluster", "Describe on all groups"]
+    {
         assert!(found.contains(right), "{right}: {found}");
     }
 }

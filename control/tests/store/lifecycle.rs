@@ -185,7 +185,7 @@ async fn generations_are_never_given_twice(database: &Database) {
     given.push(store.issue_credential(&operator(), &c83, NOW).await.unwrap().generation);
     assert_eq!(given, [1, 2, 3, 4]);
     // Of other clients' generations nothing is known after a loss.
-    store.accept_restored(&operator(), None, NOW).await.unwrap();
+    store.recover(&operator(), None, &Recovery::default(), NOW).await.unwrap();
     added(&store, "c8").await;
     for client in ["c83", "c8"] {
         assert!(store.issue_credential(&operator(), &id(client), NOW).await.unwrap().generation > 1000);

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use tel_control::error::Kind;
 use tel_control::names::ClientId;
 use tel_control::store::{
-    day_of, Ack, Actor, ClientSettings, ClientState, Continuity, DayUsage, Lines, Outcome, Position, Step, StepState,
-    Store,
+    day_of, Ack, Actor, ClientSettings, ClientState, Continuity, DayUsage, Lines, Outcome, Position, Recovery, Step,
+    StepState, Store,
 };
 
 on_both!(
@@ -224,14 +224,15 @@ async fn a_restored_or_other_database_is_noticed(database: &Database) {
     let other = tel_control::store::Marker { database: "other".into(), mark: "other".into(), ..third };
     assert_eq!(store.judge(&other).await.unwrap(), Continuity::Other);
 
-    let accepted = store.accept_restored(&operator(), Some(&ahead), NOW).await.unwrap();
+    store.recover(&operator(), Some(&ahead), &Recovery::default(), NOW).await.unwrap();
+    let accepted = store.marker().await.unwrap();
     assert!(accepted.revision > ahead.revision);
     assert_eq!(store.judge(&accepted).await.unwrap(), Continuity::Same);
     // Kafka has the other one until the new one is written there.
     assert_eq!(store.judge(&ahead).await.unwrap(), Continuity::Same);
     assert_eq!(store.renew_marker(Some(&ahead), NOW).await.unwrap().mark, accepted.mark);
     assert_eq!(store.judge(&first).await.unwrap(), Continuity::Other);
-    assert_eq!(audited(&store, "database").await, ["database.accept"]);
+    assert_eq!(audited(&store, "database").await, ["database.accept", "database.recover"]);
     let c83 = added(&store, "c83").await;
     assert!(store.client(&c83).await.unwrap().unwrap().revision > accepted.revision);
 }

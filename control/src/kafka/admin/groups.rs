@@ -83,7 +83,9 @@ impl Admin {
                 elements(groups, count).map(|group| read_group(group)).collect::<HashMap<_, _>>()
             };
             answers.extend(names.iter().map(|name| {
-                found.remove(name.as_str()).unwrap_or_else(|| Err(Error::unavailable(format!("group {name}: no answer"))))
+                found
+                    .remove(name.as_str())
+                    .unwrap_or_else(|| Err(Error::unavailable(format!("group {name}: no answer"))))
             }));
         }
         Ok(spread(answers, which))

@@ -49,6 +49,7 @@ mod work;
 pub use list::accept_list;
 pub use marker::accept;
 pub use plan::{plan, Plan};
+pub(crate) use topic::longest_kept_ms;
 pub use topic::take_over_topic;
 
 pub use crate::status::{PassView, Role, Status};

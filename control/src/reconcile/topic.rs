@@ -14,6 +14,15 @@ use std::collections::{BTreeMap, HashMap};
 /// Kafka's own default: a week.
 const LONGEST_SEGMENT_MS: u64 = 7 * 24 * 3600 * 1000;
 
+/// How long a line may stay, in milliseconds, if it is the first of a segment: Kafka deletes that when its last line is old enough.
+pub(crate) fn longest_kept_ms(retention_ms: u64) -> u64 {
+    retention_ms.saturating_add(segment_ms(retention_ms))
+}
+
+fn segment_ms(retention_ms: u64) -> u64 {
+    retention_ms.min(LONGEST_SEGMENT_MS)
+}
+
 /// What the client's topic should be.
 ///
 /// # Errors
@@ -40,7 +49,7 @@ pub(super) fn wanted(app: &App, client: &Client, own: &OwnSettings) -> Result<Wa
         ("retention.ms", retention_ms.to_string()),
         // Kafka deletes a segment when its newest line is old enough, so its oldest is gone after twice the retention at the latest;
         // by the brokers' default of a week, a small client's lines would stay for that much longer than was said.
-        ("segment.ms", retention_ms.min(LONGEST_SEGMENT_MS).to_string()),
+        ("segment.ms", segment_ms(retention_ms).to_string()),
     ];
     let partitions = settings.partitions.unwrap_or(policy.partitions);
     Ok(Wanted {

@@ -124,9 +124,17 @@ fn volume_is_plotted_and_told() {
         }
         assert_eq!(page.matches("<svg class=\"plot\"").count(), 2);
         let usage = site.get("/usage?line_bytes=500", Some(&operator)).await.text();
-        for part in ["About ", "at 500 bytes a line", "kept for 1 day", ">c83</a>"] {
+        for part in ["plan for the upper figure", "at 500 bytes a line", "kept for 1 day", ">c83</a>"] {
             assert!(usage.contains(part), "{part}");
         }
+        let figures = usage.split_once("<p class=\"big\">").unwrap().1.split_once("</p>").unwrap().0;
+        let (least, most) = figures.split_once(" to ").unwrap();
+        let number = |figure: &str| {
+            let (number, unit) = figure.split_once(' ').unwrap();
+            let power = ["B", "kB", "MB", "GB", "TB"].iter().position(|known| *known == unit).unwrap();
+            number.parse::<f64>().unwrap() * 1000f64.powi(i32::try_from(power).unwrap())
+        };
+        assert!((1.9..2.1).contains(&(number(most) / number(least))), "twice the retention: {figures}");
     });
 }
 

@@ -5,6 +5,7 @@ use super::session::Visitor;
 use super::words::{bytes, count, day, duration};
 use super::Panel;
 use crate::app::now;
+use crate::reconcile::longest_kept_ms;
 use crate::store::{day_of, Lines};
 use askama::Template;
 use axum::extract::State;
@@ -29,7 +30,10 @@ struct Row {
 
 /// How much disk the topics will take, and why one thinks so.
 struct Forecast {
-    total: String,
+    /// While Kafka deletes lines as soon as it may.
+    least: String,
+    /// While the segments in use are about to end.
+    most: String,
     lines_per_day: String,
     days: String,
     retention: String,
@@ -108,9 +112,11 @@ async fn forecast(
     let policy = panel.app.config().topic;
     // The brokers' own default, which is not known here, is usually 3.
     let copies = if policy.replication == 0 { 3.0 } else { f64::from(policy.replication) };
-    let days_kept = policy.retention_ms as f64 / DAY_MS;
+    let a_day = lines / span * copies * line_bytes;
+    let days = |ms: u64| ms as f64 / DAY_MS;
     Ok(Some(Forecast {
-        total: bytes(lines / span * days_kept * copies * line_bytes),
+        least: bytes(a_day * days(policy.retention_ms)),
+        most: bytes(a_day * days(longest_kept_ms(policy.retention_ms))),
         lines_per_day: count((lines / span).round() as u64),
         days: format!("{span:.1}"),
         retention: duration(policy.retention_ms),

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// Clients with series of their own: those with the most lines.
 const MOST_SERIES: usize = 1000;
-/// A credential that ends within so long is about to expire.
+/// A certificate that ends within so long is about to expire.
 const SOON: Millis = 30 * 24 * 3600 * 1000;
 /// The database is asked at most as often.
 const FRESH: Duration = Duration::from_secs(5);
@@ -116,6 +116,9 @@ async fn stored(app: &App) -> Result<String> {
     let live = expiring.iter().filter(|credential| credential.is_live(at)).count();
     let help = "Live credentials that expire within 30 days; counted up to 1000.";
     gauge(&mut page, "tel_control_credentials_expiring", help, live);
+    let ending = store.edges().await?.iter().filter(|edge| edge.ends_before(at + SOON)).count();
+    let help = "Certificates of edges that are not retired which expire within 30 days, or have expired.";
+    gauge(&mut page, "tel_control_edge_certificates_expiring", help, ending);
 
     let mut usage = store.usage_by_client(0, i64::MAX).await?;
     let sum = |of: fn(&Usage) -> u64| usage.iter().map(of).fold(0, u64::saturating_add);

@@ -16,9 +16,9 @@ const MOST: usize = 1000;
 const SHARES_DAYS: i64 = 35;
 /// Who looks at consumer groups does so every few seconds, with many clients every minute: a look that was longer ago says little.
 const LOOK_HOLDS: Millis = 5 * 60_000;
-/// So long before its end a credential is warned of.
+/// So long before its end a certificate is warned of.
 const WARNED: Millis = 30 * 24 * 3600 * 1000;
-/// Credentials that are named in a day's warning.
+/// Credentials, and edges, that are named in a day's warning.
 const NAMED: usize = 20;
 
 /// When what was last done.
@@ -98,13 +98,53 @@ async fn end_expired(app: &App, from: Millis, at: Millis) -> Result<()> {
 }
 
 async fn warn_of_expiring(app: &App, at: Millis) -> Result<()> {
-    let expiring = app.store().credentials_expiring(at, at.saturating_add(WARNED), MOST).await?;
-    for credential in expiring.iter().take(NAMED) {
-        let days = credential.not_after.map_or(0, |end| day_of(end) - day_of(at));
-        log::warning(format!("credential {} expires in {days} days", credential.id.common_name(credential.generation)));
-    }
-    if expiring.len() > NAMED {
-        log::warning(format!("and {} more credentials expire within 30 days", expiring.len() - NAMED));
+    let by = at.saturating_add(WARNED);
+    let credentials = app.store().credentials_expiring(at, by, MOST).await?;
+    let credentials: Vec<_> = credentials
+        .iter()
+        .map(|credential| {
+            (format!("credential {}", credential.id.common_name(credential.generation)), credential.not_after)
+        })
+        .collect();
+    let edges = app.store().edges().await?;
+    let mut edges: Vec<_> = edges
+        .iter()
+        .filter(|edge| edge.ends_before(by))
+        .map(|edge| (format!("the certificate of edge {}", edge.name), edge.not_after))
+        .collect();
+    edges.sort_by_key(|(_, end)| *end);
+    for text in warnings(&edges, "edges' certificates", at).into_iter().chain(warnings(&credentials, "credentials", at))
+    {
+        log::warning(text);
     }
     Ok(())
+}
+
+/// What is said of certificates that end soon, those first that end first: their names and when they end.
+fn warnings(ending: &[(String, Option<Millis>)], what: &str, at: Millis) -> Vec<String> {
+    let text = |(name, end): &(String, Option<Millis>)| match end {
+        Some(end) if *end <= at => format!("{name} has expired"),
+        end => format!("{name} expires in {} days", end.map_or(0, |end| day_of(end) - day_of(at))),
+    };
+    let mut said: Vec<String> = ending.iter().take(NAMED).map(text).collect();
+    if ending.len() > NAMED {
+        said.push(format!("and {} more {what} expire within 30 days", ending.len() - NAMED));
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_is_named_up_to_a_number() {
+        const DAY: Millis = 24 * 3600 * 1000;
+        let ending = [("a".to_owned(), Some(DAY - 1)), ("b".to_owned(), Some(4 * DAY))];
+        assert_eq!(warnings(&ending, "things", DAY), ["a has expired", "b expires in 3 days"]);
+        let many: Vec<_> = (0..NAMED + 2).map(|n| (n.to_string(), Some(2 * DAY))).collect();
+        let said = warnings(&many, "things", DAY);
+        assert_eq!((said.len(), said[NAMED].as_str()), (NAMED + 1, "and 2 more things expire within 30 days"));
+        assert!(warnings(&[], "things", DAY).is_empty());
+    }
 }

@@ -44,6 +44,13 @@ pub struct Edge {
     pub rejected: Vec<String>,
 }
 
+impl Edge {
+    /// Whether it counts, and its latest certificate ends before `by`, or has ended.
+    pub fn ends_before(&self, by: Millis) -> bool {
+        self.retired_at.is_none() && self.not_after.is_some_and(|end| end < by)
+    }
+}
+
 /// What an edge says every ten seconds.
 #[derive(Clone, Debug)]
 pub struct Ack {

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tel_control::app::now;
 use tel_control::names::EdgeName;
-use tel_control::store::{day_of, Ack, Lines, Position};
+use tel_control::store::{day_of, Ack, Actor, Lines, Position};
 
 async fn with_volume() -> Control {
     let control = Control::new().await;
@@ -95,6 +95,15 @@ async fn metrics_and_status_agree_with_what_is_there() {
     control.ask(Method::DELETE, "/api/v1/clients/c84", None).await.is(202);
     control.ask(Method::POST, "/api/v1/clients/c83/credentials", None).await.is(201);
     control.ask(Method::GET, "/api/v1/clients/nobody", None).await.is(404);
+    const DAY: i64 = 24 * 3600 * 1000;
+    for (name, end) in [("edge-1", 20 * DAY), ("over", -DAY), ("later", 40 * DAY), ("retired", DAY)] {
+        let (store, who, name) = (control.app.store(), Actor::operator("test"), EdgeName::new(name).unwrap());
+        store.add_edge(&who, &name, now()).await.unwrap();
+        store.certify_edge(&who, &name, "f", now() + end, now()).await.unwrap();
+        if end == DAY {
+            store.retire_edge(&who, &name, now()).await.unwrap();
+        }
+    }
     let page = control.ask(Method::GET, "/metrics", None).await.is(200);
     assert!(page.header("content-type").starts_with("text/plain; version=0.0.4"));
     let page = page.text();
@@ -102,7 +111,9 @@ async fn metrics_and_status_agree_with_what_is_there() {
         "tel_control_clients{state=\"pending\"} 1",
         "tel_control_clients{state=\"leaving\"} 1",
         "tel_control_edges_known 1",
+        "tel_control_edges_current 1",
         "tel_control_credentials_expiring 0",
+        "tel_control_edge_certificates_expiring 2",
         "tel_lines_delivered_total 105",
         "tel_lines_delivered_total{client=\"c83\"} 100",
         "tel_lines_dropped_total{client=\"c83\"} 3",

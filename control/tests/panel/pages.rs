@@ -162,3 +162,29 @@ fn a_long_list_has_pages() {
         assert_eq!(seen.len(), 120);
     });
 }
+
+#[test]
+fn certificates_of_edges_that_end_are_on_the_status_page() {
+    run(async {
+        const DAY: i64 = 24 * 3600 * 1000;
+        let site = Site::new().await;
+        let operator = site.operator().await;
+        let status = async || site.get("/status", Some(&operator)).await.text();
+        let (store, who) = (site.app.store(), Actor::operator("test"));
+        let certify = async |name: &str, end: i64| {
+            let name = tel_control::names::EdgeName::new(name).unwrap();
+            store.add_edge(&who, &name, now()).await.unwrap();
+            store.certify_edge(&who, &name, "f", now() + end, now()).await.unwrap();
+            name
+        };
+        certify("later", 40 * DAY).await;
+        assert!(!status().await.contains("Edges whose certificate expires"));
+        certify("soon", 20 * DAY).await;
+        let gone = certify("gone", -DAY).await;
+        let page = status().await;
+        let (one, other) = (page.find(">gone</a>").unwrap(), page.find(">soon</a>").unwrap());
+        assert!(one < other && page.contains("Edges whose certificate expires") && !page.contains(">later</a>"));
+        store.retire_edge(&who, &gone, now()).await.unwrap();
+        assert!(!status().await.contains(">gone</a>"));
+    });
+}

@@ -42,6 +42,8 @@ struct StatusPage {
     checks: Vec<Check>,
     /// Whose, which, until when.
     expiring: Vec<(String, u32, Option<When>)>,
+    /// Edges, until when.
+    edges: Vec<(String, Option<When>)>,
     facts: Vec<(&'static str, String)>,
 }
 
@@ -67,6 +69,9 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
         link: (failing > 0).then_some(("/clients?state=failing", "See them")),
     });
 
+    let soon = at + WARN_DAYS * DAY_MS;
+    let mut ending: Vec<_> = app.store().edges().await?.into_iter().filter(|edge| edge.ends_before(soon)).collect();
+    ending.sort_by_key(|edge| edge.not_after);
     let all = edges::views(app).await?;
     let counted: Vec<_> = all.iter().filter(|edge| edge.retired_at.is_none()).collect();
     let heard = counted.iter().filter(|edge| edge.heard).count();
@@ -105,7 +110,7 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
         link: None,
     });
 
-    let expiring = app.store().expiring_credentials(at + WARN_DAYS * DAY_MS, NAMED).await?;
+    let expiring = app.store().expiring_credentials(soon, NAMED).await?;
     let expiring = expiring.into_iter().filter(|credential| credential.is_live(at));
     let marker = app.store().marker().await?;
     let policy = app.config().topic;
@@ -115,6 +120,7 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
         notices: status.notices,
         checks,
         expiring: expiring.map(|c| (c.id.to_string(), c.generation, c.not_after.map(When::at))).collect(),
+        edges: ending.into_iter().map(|edge| (edge.name.to_string(), edge.not_after.map(When::at))).collect(),
         facts: vec![
             ("Version", env!("CARGO_PKG_VERSION").to_owned()),
             ("Database", app.store().place().to_owned()),

@@ -6,7 +6,7 @@ use super::housekeeping::{self, Housekeeping};
 use super::leader::{answers, Leader};
 use super::marker::{self, Judged};
 use super::work::{self, give_up_due};
-use super::{edges, list, pause, rights, topic, Trouble, Work};
+use super::{edges, list, pause, removals, rights, topic, Trouble, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Result};
 use crate::kafka::admin::Admin;
@@ -144,6 +144,7 @@ async fn open(app: &App, probe: &mut Option<Arc<Admin>>) -> Work<Opened> {
         return Err(Trouble::Kafka(Error::conflict("another tel-control wrote the client list meanwhile")));
     }
     tell_of_topic(app, &list).await?;
+    removals::tell(app).await?;
     app.store().hasten(now()).await?;
     let mut leader = Leader::new(app.clone(), writer, list, probe);
     leader.publish(Vec::new()).await?;

@@ -1,6 +1,5 @@
 //! What the process that leads knows and has, for all steps; and how it writes the list.
 
-use super::removals::Removals;
 use super::{halt, Trouble, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Kind, Result};
@@ -21,7 +20,6 @@ pub(super) struct Leader {
     pub marker_is_due: bool,
     /// When it was last renewed.
     pub marked: Instant,
-    pub removals: Removals,
     /// Edges whose rights are as they should be: whether they are live.
     pub edge_rights: HashMap<EdgeName, bool>,
     /// Clients to which somebody gave strange rights.
@@ -38,7 +36,6 @@ impl Leader {
             list,
             marker_is_due: false,
             marked: Instant::now(),
-            removals: Removals::default(),
             edge_rights: HashMap::new(),
             strange: HashSet::new(),
             probe,

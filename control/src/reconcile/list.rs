@@ -1,13 +1,13 @@
 //! The steps `list` and `unlisted`, and the operator's word on the list as a whole.
 
 use super::leader::Leader;
-use super::removals::Removals;
+use super::removals::{may_go, to_decide, LATELY};
 use super::task::Task;
 use super::{edges, halt, Work};
 use crate::app::{now, App};
 use crate::error::Result;
 use crate::kafka::list::{Change, Listed, Marker};
-use crate::store::{Actor, Client, Position, Step};
+use crate::store::{Actor, Client, Position, Removal, Step};
 use std::time::Instant;
 
 /// The setting that holds who has asked for the operator's marker.
@@ -61,25 +61,27 @@ pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task], wanted: bool)
             changes.push(Change::Remove(id.to_owned()));
         }
     }
+    let mut removal = None;
     if !wanted && !changes.is_empty() {
-        let before = leader.list.clients.len();
-        let removed = changes.len().min(before);
-        if leader.removals.allow(before, removed, Instant::now()) {
-            let clients = u64::try_from(before - removed).unwrap_or(u64::MAX);
+        let of = leader.list.clients.len();
+        let removed = changes.len().min(of);
+        let before = app.store().removals(now() - LATELY).await?;
+        if before.waits.is_none() && may_go(of, removed, before.since) {
+            let clients = u64::try_from(of - removed).unwrap_or(u64::MAX);
             changes.push(Change::Accept(Marker { accept: SHRINK.to_owned(), clients }));
+            removal = Some(Removal { removed, of });
         } else {
-            app.reconciler().notice(
-                "removals",
-                Some(format!(
-                    "a large part of the clients has left within an hour, {removed} of {before} just now: edges to which the list is \
-                     a fifth shorter at once keep theirs until an operator accepts it (tel-control list accept)"
-                )),
-            );
+            // Before it is so: whoever leads next must not accept it unasked.
+            app.store().note_removal(&Actor::reconciler(), Removal { removed, of }, true, now()).await?;
+            app.reconciler().notice("removals", Some(to_decide(Removal { removed, of })));
         }
     }
     if !changes.is_empty() {
         // Without the list nothing goes on: the writer is opened again, and the list is read.
         leader.publish(changes).await?;
+    }
+    if let Some(removal) = removal {
+        app.store().note_removal(&Actor::reconciler(), removal, false, now()).await?;
     }
     halt::at(if wanted { "list-published" } else { "list-removed" });
     let position = stored(&leader.list.position);
@@ -120,7 +122,7 @@ pub(super) async fn write_accepted(leader: &mut Leader) -> Work<()> {
     let clients = u64::try_from(leader.list.clients.len()).unwrap_or(u64::MAX);
     let marker = Marker::of_topic(&leader.list.position.topic_id, clients);
     leader.publish(vec![Change::Accept(marker)]).await?;
-    leader.removals = Removals::default();
+    app.store().note_list_accepted(&Actor::reconciler(), leader.list.clients.len(), now()).await?;
     app.reconciler().notice("removals", None);
     app.reconciler().notice("list made anew", None);
     app.store().set_setting(&Actor::reconciler(), ACCEPT_SETTING, None, now()).await?;
@@ -130,7 +132,10 @@ pub(super) async fn write_accepted(leader: &mut Leader) -> Work<()> {
 /// Takes clients off the list that nobody has asked for: no marker follows, so that edges keep what would be a large part of it.
 pub(super) async fn remove_unknown(leader: &mut Leader, ids: Vec<String>) -> Work<()> {
     let app = leader.app.clone();
+    let removal = Removal { removed: ids.len(), of: leader.list.clients.len() };
     leader.publish(ids.iter().cloned().map(Change::Remove).collect()).await?;
+    let waits = app.store().removals(now()).await?.waits.is_some();
+    app.store().note_removal(&Actor::reconciler(), removal, waits, now()).await?;
     for id in ids {
         let details = serde_json::json!({ "why": "no such client is known" });
         app.store().audit(&Actor::reconciler(), "list.remove", &format!("client:{id}"), details, now()).await?;

@@ -26,7 +26,9 @@
 //! Edges refuse a list that has lost a fifth at once, unless a marker says that it is right. Whoever leaves is asked for by somebody,
 //! so each removal is followed by a `shrink` marker with the number of clients that remain: an edge that was away while clients left
 //! one by one follows, and one with five clients can lose one. Within an hour that goes on for ten clients, or less than a fifth of
-//! the list; beyond that it may be a mistake, and edges for which the difference is that large wait for [`accept_list`].
+//! the list, but not for several that leave none; beyond that it may be a mistake, and edges for which the difference is that large
+//! wait for [`accept_list`]. Until then no marker is written for later removals either: it would accept the large one, too. All of this
+//! is in the audit log, where the next process to lead finds it.
 
 mod compare;
 mod edges;

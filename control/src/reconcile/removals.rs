@@ -1,27 +1,38 @@
 //! How much of the list may go without an operator's word.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use crate::app::{now, App};
+use crate::error::Result;
+use crate::store::{Millis, Removal};
 
-/// How many clients were taken off the list within the last hour.
-#[derive(Default)]
-pub(super) struct Removals(VecDeque<(Instant, usize)>);
+/// What counts as lately, in milliseconds.
+pub(super) const LATELY: Millis = 3600 * 1000;
 
-impl Removals {
-    /// Whether so many of so many may go without an operator's word.
-    pub fn allow(&mut self, before: usize, removed: usize, at: Instant) -> bool {
-        /// So many at least.
-        const FEW: usize = 10;
-        /// Beyond that, less than one in so many.
-        const PART: usize = 5;
-        const WITHIN: Duration = Duration::from_secs(3600);
-        while self.0.front().is_some_and(|(then, _)| at.duration_since(*then) > WITHIN) {
-            self.0.pop_front();
-        }
-        let gone: usize = self.0.iter().map(|(_, count)| count).sum();
-        self.0.push_back((at, removed));
-        gone + removed <= FEW || (gone + removed) * PART < before + gone
-    }
+/// Whether so many of so many may go without an operator's word, when so many have gone lately.
+pub(super) fn may_go(before: usize, removed: usize, lately: usize) -> bool {
+    /// So many at least.
+    const FEW: usize = 10;
+    /// Beyond that, less than one in so many.
+    const PART: usize = 5;
+    // The last one leaves knowingly; several that leave nothing may be a mistake, however few.
+    let empties = removed > 1 && removed >= before;
+    let gone = lately.saturating_add(removed);
+    !empties && (gone <= FEW || gone.saturating_mul(PART) < before.saturating_add(lately))
+}
+
+/// What an operator is to decide about a removal that edges may not follow.
+pub(super) fn to_decide(Removal { removed, of }: Removal) -> String {
+    format!(
+        "many clients have left the list within an hour, or all of them at once; the last time it was {removed} of {of}. Edges to which \
+         it is now empty, or a fifth shorter at once, keep theirs, and no removal is accepted by itself: see who has left (tel-control \
+         audit); if that is right, accept the list (tel-control list accept), if not, add them again and then accept it"
+    )
+}
+
+/// Says again what waits for an operator since before this process led.
+pub(super) async fn tell(app: &App) -> Result<()> {
+    let waits = app.store().removals(now()).await?.waits;
+    app.reconciler().notice("removals", waits.map(to_decide));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -30,16 +41,14 @@ mod tests {
 
     #[test]
     fn a_few_may_leave_and_a_fifth_may_not() {
-        let at = Instant::now();
-        let hour = Duration::from_secs(3601);
-        let mut few = Removals::default();
-        assert!(few.allow(10, 6, at) && few.allow(4, 4, at), "ten, of however few");
-        assert!(!few.allow(20, 1, at));
-        assert!(few.allow(20, 1, at + hour), "an hour later");
-
-        let mut many = Removals::default();
-        assert!(many.allow(1000, 100, at) && many.allow(900, 99, at));
-        assert!(!many.allow(801, 1, at), "a fifth of the thousand that there were");
-        assert!(!Removals::default().allow(1000, 200, at));
+        for (before, removed, lately) in [(10, 6, 0), (4, 3, 6), (1, 1, 0), (1, 1, 9), (1000, 100, 0), (900, 99, 100)] {
+            assert!(may_go(before, removed, lately), "{removed} of {before} after {lately}");
+        }
+        // The eleventh of few; a fifth of the thousand that there were; all of several.
+        for (before, removed, lately) in
+            [(20, 1, 10), (801, 1, 199), (1000, 200, 0), (2, 2, 0), (10, 10, 0), (0, 1, 10)]
+        {
+            assert!(!may_go(before, removed, lately), "{removed} of {before} after {lately}");
+        }
     }
 }

@@ -68,7 +68,7 @@ pub struct AuditRow {
     pub who: String,
     /// What, such as `client.add`.
     pub what: String,
-    /// Of whom or what: `client:<id>`, `edge:<name>`, `token:<id>`, `setting:<name>`, `database`.
+    /// Of whom or what: `client:<id>`, `edge:<name>`, `token:<id>`, `setting:<name>`, `list`, `database`.
     pub subject: String,
     /// More, as a JSON object.
     pub details: Value,

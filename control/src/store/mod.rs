@@ -4,7 +4,7 @@
 //!  Store::open ─ open: which database, its lock, its pool ─ schema: its tables
 //!       │
 //!       ├─ change: a transaction that leaves its row in `audit`
-//!       │     clients, topics, steps, credentials, edges, tokens, sessions, settings, recover
+//!       │     clients, topics, steps, credentials, edges, tokens, sessions, settings, recover, removals
 //!       ├─ observation: a transaction of what was seen, not decided
 //!       │     edges' acknowledgements, usage, last use, looks, requests
 //!       └─ lead: which process reconciles      marker: whether this is still the database that Kafka knows
@@ -26,6 +26,7 @@ mod marker;
 mod open;
 mod ranked;
 mod recover;
+mod removals;
 mod requests;
 mod schema;
 mod secrets;
@@ -47,6 +48,7 @@ pub use looks::Looks;
 pub use marker::{Continuity, Marker};
 pub use ranked::{Rank, RankedPage};
 pub use recover::{Recovered, Recovery};
+pub use removals::{Removal, Removals};
 pub use requests::Claim;
 pub use sessions::{NewSession, Session};
 pub use steps::{backoff, ClientState, Outcome, Restart, Step, StepRow, StepState, Waiting};

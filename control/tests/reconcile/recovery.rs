@@ -186,3 +186,61 @@ async fn who_is_on_the_list_and_not_known_is_taken_off_it() {
     assert_eq!(system.audited("stranger").await, ["list.remove"]);
     system.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_that_leave_none_wait_for_an_operator() {
+    let place = Place::on_shared().await;
+    let app = place.app().await;
+    let names = ["v-one", "v-two", "v-three"];
+    for name in names {
+        clients::subscribe(&app, &operator(), &id(name), None).await.unwrap();
+    }
+    app.store().close().await;
+    let system = place.start().await;
+    for name in names {
+        system.await_listed(name).await;
+    }
+    // One of them: accepted by itself.
+    clients::unsubscribe(&system.app, &operator(), &id("v-three")).await.unwrap();
+    system.await_step("v-three", Step::AclsRemoved, StepState::Done).await;
+    let first = place.list().marker.expect("a marker");
+    assert_eq!((first.accept.as_str(), first.clients), ("shrink", 2));
+    system.stop().await;
+
+    // All others, in one go: done while none leads.
+    let app = place.app().await;
+    for name in &names[..2] {
+        clients::unsubscribe(&app, &operator(), &id(name)).await.unwrap();
+    }
+    app.store().close().await;
+    let waits = |system: &System| {
+        let notices = reconcile::status(&system.app).notices;
+        notices.iter().any(|text| text.contains("2 of 2") && text.contains("tel-control list accept"))
+    };
+    let system = place.start().await;
+    system.await_step("v-one", Step::AclsRemoved, StepState::Done).await;
+    system.await_step("v-two", Step::AclsRemoved, StepState::Done).await;
+    let list = place.list();
+    assert_eq!((list.clients.len(), list.marker), (0, Some(first.clone())));
+    assert!(waits(&system));
+    system.stop().await;
+
+    // The next process knows of it, and accepts nothing by itself.
+    let system = place.start().await;
+    subscribe(&system, "v-four").await;
+    assert!(waits(&system));
+    clients::unsubscribe(&system.app, &operator(), &id("v-four")).await.unwrap();
+    system.await_step("v-four", Step::AclsRemoved, StepState::Done).await;
+    assert_eq!(place.list().marker, Some(first));
+
+    reconcile::accept_list(&system.app, &operator()).await.unwrap();
+    until("nothing to look at", || async { reconcile::status(&system.app).notices.is_empty() }).await;
+    let list = place.list();
+    assert_eq!(list.marker.unwrap().accept, list.position.topic_id.librdkafka_text());
+    subscribe(&system, "v-five").await;
+    clients::unsubscribe(&system.app, &operator(), &id("v-five")).await.unwrap();
+    system.await_step("v-five", Step::AclsRemoved, StepState::Done).await;
+    let marker = place.list().marker.unwrap();
+    assert_eq!((marker.accept.as_str(), marker.clients), ("shrink", 0));
+    system.stop().await;
+}

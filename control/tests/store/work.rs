@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use tel_control::error::Kind;
 use tel_control::names::ClientId;
 use tel_control::store::{
-    day_of, Ack, Actor, ClientSettings, ClientState, Continuity, DayUsage, Lines, Outcome, Position, Recovery, Step,
-    StepState, Store,
+    day_of, Ack, Actor, ClientSettings, ClientState, Continuity, DayUsage, Lines, Outcome, Position, Recovery, Removal,
+    Removals, Step, StepState, Store,
 };
 
 on_both!(
@@ -17,6 +17,7 @@ on_both!(
     volume_is_added_once,
     every_client_is_counted_in_one_state,
     a_restored_or_other_database_is_noticed,
+    removals_are_counted_until_an_operator_accepts_them,
     changes_come_one_after_the_other,
 );
 
@@ -235,6 +236,25 @@ async fn a_restored_or_other_database_is_noticed(database: &Database) {
     assert_eq!(audited(&store, "database").await, ["database.accept", "database.recover"]);
     let c83 = added(&store, "c83").await;
     assert!(store.client(&c83).await.unwrap().unwrap().revision > accepted.revision);
+}
+
+async fn removals_are_counted_until_an_operator_accepts_them(database: &Database) {
+    let store = database.open().await;
+    let who = Actor::reconciler();
+    assert_eq!(store.removals(NOW).await.unwrap(), Removals::default());
+    for n in 0..1500 {
+        let removal = Removal { removed: 2, of: 5000 - 2 * n };
+        store.note_removal(&who, removal, false, NOW + i64::try_from(n).unwrap()).await.unwrap();
+    }
+    assert_eq!(store.removals(NOW + 1).await.unwrap(), Removals { since: 2998, waits: None });
+    assert_eq!(store.removals(NOW + 1500).await.unwrap(), Removals::default());
+    let last = Removal { removed: 600, of: 2000 };
+    store.note_removal(&who, last, true, NOW + 2000).await.unwrap();
+    store.audit(&operator(), "other", "list", serde_json::json!({ "removed": "x" }), NOW + 2001).await.unwrap();
+    assert_eq!(store.removals(NOW + 2000).await.unwrap(), Removals { since: 600, waits: Some(last) });
+    assert_eq!(store.removals(NOW + 9000).await.unwrap(), Removals { since: 0, waits: Some(last) });
+    store.note_list_accepted(&who, 1400, NOW + 2002).await.unwrap();
+    assert_eq!(store.removals(NOW).await.unwrap(), Removals::default());
 }
 
 async fn changes_come_one_after_the_other(database: &Database) {

@@ -136,7 +136,8 @@ async fn one_of_several_leads() {
     assert!(stores[2].try_lead().await.unwrap() && !stores[1].try_lead().await.unwrap());
 
     // The server ends the leader's session: the leader notices, and whoever asks first leads.
-    let ended = "SELECT COUNT(pg_terminate_backend(pid, 10000)) FROM pg_locks WHERE locktype = 'advisory'";
+    let ended = "SELECT COUNT(pg_terminate_backend(pid, 10000)) FROM pg_locks WHERE locktype = 'advisory' \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(database.psql(ended), "1");
     assert!(stores[1].try_lead().await.unwrap());
     assert!(!stores[2].try_lead().await.unwrap());

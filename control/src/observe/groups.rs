@@ -13,7 +13,7 @@ use crate::app::{now, App};
 use crate::bundle::generation_of;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::admin::{Admin, Member};
-use crate::kafka::groups::{check_right, extents_of, place, Place};
+use crate::kafka::groups::{extents_of, may_look, place, Place};
 use crate::log;
 use crate::names::ClientId;
 use crate::seen::{GroupSeen, GroupsSeen, Listing, Seen};
@@ -101,9 +101,13 @@ async fn round(app: &App, uses: &mut Uses) -> Result<()> {
         })
         .collect();
     let looked = app.kafka(move |admin, _| {
-        let right = check_right(admin);
+        let may_look = may_look(admin);
         let mut looked = look(admin, targets)?;
-        looked.missed = looked.missed.or(right.err());
+        looked.missed = looked.missed.or(match may_look {
+            Ok(true) => None,
+            Ok(false) => Some(Error::unavailable("tel-control's principal needs Describe on all groups")),
+            Err(error) => Some(error),
+        });
         Ok(looked)
     });
     let Looked { groups, missed } = looked.await?;

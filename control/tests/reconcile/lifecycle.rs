@@ -272,7 +272,7 @@ async fn edges_have_rights_as_long_as_they_are_live() {
 async fn credentials_end_when_they_are_not_used_or_expire() {
     let place = Place::on_shared().await;
     let app = place.app().await;
-    for minutes in (0..=26 * 60).rev().step_by(10) {
+    for minutes in (0..=26 * 60).rev().step_by(5) {
         app.store().note_look(now() - minutes * MINUTE).await.unwrap();
     }
     // Of this client it cannot be told what it uses.

@@ -328,7 +328,12 @@ pub(super) unsafe fn failure(error: *const ffi::rd_kafka_error_t) -> Option<Fail
         return None;
     }
     // SAFETY: the caller's promise; the text lives as long as the error.
-    let (code, text) = unsafe { (codes::rd_kafka_error_code(error), string(ffi::rd_kafka_error_string(error))) };
+    let (code, mut text) = unsafe { (codes::rd_kafka_error_code(error), string(ffi::rd_kafka_error_string(error))) };
+    // A broker may send a number alone.
+    if text.trim_end().ends_with(':') {
+        // SAFETY: librdkafka has a static text for every number.
+        text = format!("{} {}", text.trim_end(), unsafe { string(codes::rd_kafka_err2str(code)) });
+    }
     (code != 0).then_some(Failure { code, text })
 }
 

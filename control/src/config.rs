@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::names::Namespace;
+use crate::store::ClientSettings;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -192,10 +193,10 @@ impl Config {
         if !is_server(&file.listen) {
             return named("listen", "must be address:port");
         }
-        if !(1..=10_000).contains(&file.topic.partitions) {
+        if !(1..=ClientSettings::MOST_PARTITIONS).contains(&file.topic.partitions) {
             return named("topic.partitions", "must be from 1 to 10000");
         }
-        if file.topic.retention_ms < 60_000 {
+        if file.topic.retention_ms < ClientSettings::LEAST_RETENTION_MS {
             return named("topic.retention_ms", "must be at least a minute, 60000");
         }
         if !(1..=3650).contains(&file.certificate_days) {

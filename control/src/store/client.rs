@@ -38,20 +38,36 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
+    /// Partitions that a topic may be given.
+    pub const MOST_PARTITIONS: u32 = 10_000;
+    /// Below a minute, lines would be gone before anybody could read them.
+    pub const LEAST_RETENTION_MS: u64 = 60_000;
+    /// Up to here every JSON reader has whole numbers exactly: 2^53 - 1.
+    const MOST: u64 = 9_007_199_254_740_991;
+
+    /// What the panel, the API and the command line take, and the API's document promises.
+    ///
     /// # Errors
     /// `Invalid`, naming the setting that cannot be.
     pub fn check(&self) -> Result<()> {
         if self.sample.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return Err(Error::invalid("sample must be from 0 to 1"));
         }
-        if self.max_lines_per_second == Some(0) {
-            return Err(Error::invalid("max_lines_per_second must be 1 or more; unsubscribe to receive nothing"));
+        let (most, partitions, least) = (Self::MOST, Self::MOST_PARTITIONS, Self::LEAST_RETENTION_MS);
+        match self.max_lines_per_second {
+            Some(0) => {
+                return Err(Error::invalid("max_lines_per_second must be 1 or more; unsubscribe to receive nothing"))
+            }
+            Some(lines) if lines > most => {
+                return Err(Error::invalid(format!("max_lines_per_second must be at most {most}")))
+            }
+            _ => {}
         }
-        if self.partitions == Some(0) {
-            return Err(Error::invalid("partitions must be 1 or more"));
+        if self.partitions.is_some_and(|number| !(1..=partitions).contains(&number)) {
+            return Err(Error::invalid(format!("partitions must be from 1 to {partitions}")));
         }
-        if self.retention_ms.is_some_and(|ms| ms == 0 || i64::try_from(ms).is_err()) {
-            return Err(Error::invalid("retention_ms must be from 1 to 2^63 - 1"));
+        if self.retention_ms.is_some_and(|ms| !(least..=most).contains(&ms)) {
+            return Err(Error::invalid(format!("retention_ms must be from {least} to {most}")));
         }
         Ok(())
     }

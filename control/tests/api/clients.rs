@@ -99,6 +99,8 @@ async fn settings_are_patched_on_the_revision_that_was_read() {
         (json!({"settings": {"sample": "x"}}), "settings.sample"),
         (json!({"settings": {"colour": 1}}), "colour"),
         (json!({"settings": {"partitions": 0}}), "partitions"),
+        (json!({"settings": {"partitions": 10_001}}), "partitions"),
+        (json!({"settings": {"max_lines_per_second": 9_007_199_254_740_992u64}}), "max_lines_per_second"),
         (json!({"settings": {"retention_ms": 1}}), "retention_ms"),
         (json!({"id": "c84", "settings": {}}), "id"),
         (json!({}), "settings"),

@@ -255,6 +255,7 @@ fn an_operator_s_work() {
             ("sample", "2"),
             ("sample", "NaN"),
             ("partitions", "-1"),
+            ("partitions", "10001"),
             ("retention_hours", "inf"),
             ("retention_hours", "0.001"),
         ] {

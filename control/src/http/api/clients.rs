@@ -216,7 +216,7 @@ pub async fn add(
         return Err(Problem::forbidden("settings: for an operator to say"));
     }
     if let Some(settings) = &settings {
-        check(settings)?;
+        settings.check()?;
     }
     let status = match onboarding::subscribe(&app, caller.actor(), &id, settings).await? {
         Added::New => StatusCode::CREATED,
@@ -246,7 +246,7 @@ pub async fn import(
     for (place, Object(client)) in asked.clients.into_iter().enumerate() {
         let at = |problem: String| Problem::unprocessable(format!("clients[{place}]: {problem}"));
         let id = ClientId::new(&client.id).map_err(|error| at(error.text))?;
-        check(&client.settings.0).map_err(|problem| at(problem.detail))?;
+        client.settings.0.check().map_err(|error| at(error.text))?;
         clients.push((id, client.settings.0));
     }
     let ids: Vec<ClientId> = clients.iter().map(|(id, _)| id.clone()).collect();
@@ -260,22 +260,6 @@ pub async fn import(
         }
     }
     Ok(axum::Json(imported))
-}
-
-/// What the document promises of settings, beyond what the store insists on.
-fn check(settings: &ClientSettings) -> Result<(), Problem> {
-    settings.check()?;
-    let most = 9_007_199_254_740_991;
-    if settings.max_lines_per_second.is_some_and(|lines| lines > most) {
-        return Err(Problem::unprocessable(format!("max_lines_per_second must be at most {most}")));
-    }
-    if settings.partitions.is_some_and(|partitions| partitions > 10_000) {
-        return Err(Problem::unprocessable("partitions must be at most 10000"));
-    }
-    if settings.retention_ms.is_some_and(|ms| !(60_000..=most).contains(&ms)) {
-        return Err(Problem::unprocessable(format!("retention_ms must be from 60000 to {most}")));
-    }
-    Ok(())
 }
 
 /// The clients, in parts.
@@ -360,7 +344,7 @@ pub async fn change(
 ) -> Result<Response, Problem> {
     let read = if_match(&headers)?;
     // What can never be is refused whatever the client is now.
-    check(&asked.settings.0.over(&ClientSettings::default()))?;
+    asked.settings.0.over(&ClientSettings::default()).check()?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -371,7 +355,7 @@ pub async fn change(
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail));
         }
         let settings = asked.settings.0.over(&before.settings);
-        check(&settings)?;
+        settings.check()?;
         let changed = onboarding::change_settings(&app, caller.actor(), &id, &settings, Some(before.revision)).await;
         match changed {
             Ok(_) => return Ok(viewed(StatusCode::OK, onboarding::view(&app, &id).await?)),

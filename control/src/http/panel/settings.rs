@@ -16,8 +16,6 @@ use axum::response::Response;
 const HOUR_MS: f64 = 3_600_000.0;
 /// Hours that a retention may have: a hundred years.
 const MOST_HOURS: f64 = 876_600.0;
-/// Below a minute, lines would be gone before anybody could read them.
-const LEAST_RETENTION_MS: u64 = 60_000;
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -81,7 +79,7 @@ fn read(fields: &Fields) -> Result<ClientSettings> {
         None => None,
         Some(hours) if hours > 0.0 && hours <= MOST_HOURS => {
             let ms = (hours * HOUR_MS).round() as u64;
-            if ms < LEAST_RETENTION_MS {
+            if ms < ClientSettings::LEAST_RETENTION_MS {
                 return Err(Error::invalid("Hours that lines are kept: at least a minute, 0.017."));
             }
             Some(ms)

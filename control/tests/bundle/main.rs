@@ -169,6 +169,8 @@ fn entries_and_modes_are_fixed_and_the_same_bundle_has_the_same_bytes() {
         assert!(!secret || file.mode == 0o600, "{} shows a secret", file.name);
         assert_eq!(std::fs::read(unzipped.join(file.name)).unwrap(), file.contents.bytes());
     }
+    let readme = all[0].contents.text();
+    assert!(readme.contains("| Lines are kept | 40 minutes; what is not read by then is gone |"), "{readme}");
     // Nothing is left to be filled in, and no name is forgotten.
     for file in all.iter().filter(|file| !file.name.starts_with("certs/")) {
         let text = file.contents.text();

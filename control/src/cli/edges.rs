@@ -78,7 +78,8 @@ fn teld(name: &str, at: Option<&Path>, bootstrap: &str, family: Option<&String>)
 pub async fn list(api: &Api) -> Done {
     let answer = api.get("/edges").await?;
     api.show(&answer, |answer| {
-        let mut table = Table::new(&["name", "heard", "at", "offset>", "rejected", "expires", "retired"]);
+        let mut table =
+            Table::new(&["name", "heard", "at", "offset>", "rejected", "expires", "retired", "refuses the list"]);
         for edge in answer["edges"].as_array().into_iter().flatten() {
             let rejected = edge["rejected"].as_array().map_or(0, Vec::len);
             table.add([
@@ -89,6 +90,7 @@ pub async fn list(api: &Api) -> Done {
                 if rejected == 0 { "-".to_owned() } else { cell(edge, "rejected") },
                 time(edge, "not_after"),
                 time(edge, "retired_at"),
+                cell(edge, "refused"),
             ]);
         }
         table.text()

@@ -39,6 +39,8 @@ const SHARE: u32 = 4;
 const SAVED: Duration = Duration::from_secs(2);
 /// Edges that are told apart; whoever may write to the topic can make up names.
 const MOST_EDGES: usize = 10_000;
+/// Characters of why an edge refuses the list: it may say anything.
+const LONGEST_REASON: usize = 500;
 /// Lines spread over the history go back no further than this: longer ago the edge was not heard of.
 const LONGEST_SPREAD: Millis = 3600 * 1000;
 
@@ -124,6 +126,7 @@ struct Edge {
     heard_at: Millis,
     applied: Option<Position>,
     rejected: Vec<String>,
+    refused: String,
     /// Its counters by the client's number, in their order.
     counters: Vec<(u32, Lines)>,
     /// Some of them are not in the usage yet.
@@ -167,16 +170,18 @@ impl Edges {
         }
         let heard_at = self.clock.heard(said.taken_ms, is_live, now());
         let since_ms = Millis::try_from(ack.since_ms).unwrap_or(Millis::MAX);
-        let EdgeAck { edge: name, position, rejected, clients, .. } = ack;
+        let EdgeAck { edge: name, position, rejected, refused, clients, .. } = ack;
         let applied = is_id(position.topic_id.as_str())
             .then(|| Position { topic_id: position.topic_id.as_str().to_owned(), offset: position.offset });
         let rejected = shortened(rejected);
+        let refused: String = refused.chars().take(LONGEST_REASON).collect();
         let counters = numbered(app, &clients);
         let mut record = Ack {
             edge: name.clone(),
             read_at: Position { topic_id: topic.as_str().to_owned(), offset: said.offset },
             applied: applied.clone(),
             rejected: rejected.clone(),
+            refused: refused.clone(),
             at: heard_at,
             started_at: since_ms,
             lines: BTreeMap::new(),
@@ -189,7 +194,7 @@ impl Edges {
         let last_written = self.edges.get(&name).map(|before| before.written);
         let may_write = last_written.is_some_and(|written| self.may_write(written, count));
         if let Some(before) = self.edges.get(&name) {
-            is_change = before.applied != applied || before.rejected != rejected;
+            is_change = before.applied != applied || before.rejected != rejected || before.refused != refused;
             written = before.written;
             if before.since_ms != since_ms && before.is_unwritten {
                 // It was started anew: what it had counted before is written now, as if it had said that again. What it counts now
@@ -218,7 +223,7 @@ impl Edges {
             self.draw(app, &name, heard_at, since_ms, &counters);
         }
         self.has_news |= is_live;
-        let edge = Edge { since_ms, heard_at, applied, rejected, counters, is_unwritten, written };
+        let edge = Edge { since_ms, heard_at, applied, rejected, refused, counters, is_unwritten, written };
         self.edges.insert(name, edge);
         // Also if another replica was quicker: this one may be the one that reconciles.
         if is_change {

@@ -116,6 +116,9 @@ pub struct EdgeView {
     pub applied_offset: Option<i64>,
     /// Ids in the list that it could not take.
     pub rejected: Vec<String>,
+    /// Why it does not take the list that it has read, and keeps the one from before; none if it takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// When its latest certificate expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<String>,
@@ -200,6 +203,7 @@ impl EdgeView {
             heard_at: edge.heard_at.map(date_text),
             applied_offset: edge.applied.as_ref().map(|position| position.offset),
             rejected: edge.rejected.clone(),
+            refused: Some(edge.refused.clone()).filter(|why| !why.is_empty()),
             not_after: edge.not_after.map(date_text),
             retired_at: edge.retired_at.map(date_text),
         }

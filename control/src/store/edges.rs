@@ -3,6 +3,7 @@
 use super::audit::of_edge;
 use super::change::Change;
 use super::client::position;
+use super::steps::shortened;
 use super::{corrupt, usage, Actor, Millis, Position, Store};
 use crate::error::{Error, Result};
 use crate::names::{ClientId, EdgeName};
@@ -14,7 +15,8 @@ use std::collections::BTreeMap;
 // By name: PostgreSQL refuses a statement prepared with "*" once another version of tel-control has added a column.
 macro_rules! columns {
     () => {
-        "name, generation, fingerprint, not_after, created_at, retired_at, heard_at, applied_topic_id, applied_offset, rejected"
+        "name, generation, fingerprint, not_after, created_at, retired_at, heard_at, applied_topic_id, applied_offset, rejected, \
+         refused"
     };
 }
 
@@ -42,6 +44,8 @@ pub struct Edge {
     pub applied: Option<Position>,
     /// Ids in that list that it could not take.
     pub rejected: Vec<String>,
+    /// Why it keeps its list from before; empty if it does not.
+    pub refused: String,
 }
 
 impl Edge {
@@ -62,6 +66,8 @@ pub struct Ack {
     pub applied: Option<Position>,
     /// Ids in that list that it could not take.
     pub rejected: Vec<String>,
+    /// Why it keeps its list from before; empty if it does not.
+    pub refused: String,
     /// When, as far as known here.
     pub at: Millis,
     /// When its counters started, by its own clock; 0 if it does not say. Another one than before: they began at 0.
@@ -243,11 +249,13 @@ impl Store {
         let restarted = row.try_get::<Millis, _>("started_at")? != ack.started_at;
         let rejected: Vec<_> = ack.rejected.iter().take(MOST_REJECTED).collect();
         sqlx::query(
-            "UPDATE edges SET applied_topic_id = $1, applied_offset = $2, rejected = $3, started_at = $4 WHERE name = $5",
+            "UPDATE edges SET applied_topic_id = $1, applied_offset = $2, rejected = $3, refused = $4, started_at = $5 \
+             WHERE name = $6",
         )
         .bind(ack.applied.as_ref().map(|applied| applied.topic_id.clone()))
         .bind(ack.applied.as_ref().map(|applied| applied.offset))
         .bind(json!(rejected).to_string())
+        .bind(shortened(&ack.refused))
         .bind(ack.started_at)
         .bind(ack.edge.as_str())
         .execute(&mut *seen)
@@ -283,5 +291,6 @@ fn read(row: &AnyRow) -> Result<Edge> {
         heard_at: row.try_get("heard_at")?,
         applied: position(row, "applied_topic_id", "applied_offset")?,
         rejected: serde_json::from_str(&rejected).map_err(|_| corrupt("list of ids", &rejected))?,
+        refused: row.try_get("refused")?,
     })
 }

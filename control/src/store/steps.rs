@@ -463,7 +463,8 @@ pub(super) async fn restart(change: &mut Change, id: &ClientId, steps: &[Step]) 
     Ok(())
 }
 
-fn shortened(detail: &str) -> String {
+/// As much of a text from elsewhere as is kept.
+pub(super) fn shortened(detail: &str) -> String {
     // PostgreSQL takes no NUL.
     detail.chars().take(LONGEST_DETAIL).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }

@@ -21,6 +21,7 @@ async fn with_volume() -> Control {
         read_at: topic(1),
         applied: Some(topic(7)),
         rejected: vec![],
+        refused: String::new(),
         at,
         started_at: at,
         lines: BTreeMap::from([("c83".to_owned(), lines(100, 3)), ("c84".to_owned(), lines(5, 0))]),

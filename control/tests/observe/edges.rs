@@ -134,6 +134,37 @@ async fn what_edges_say_is_noted_through_restarts_nonsense_and_wrong_clocks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_an_edge_refuses_the_list_is_known_until_it_takes_one() {
+    let broker = shared();
+    let voice = Voice::new(broker);
+    let mut control = Control::open(broker).await;
+    control.watch();
+    let name = name("refusing");
+    let view = async |control: &Control| {
+        let views = edges::views(&control.app).await.unwrap();
+        views.into_iter().find(|view| view.name == name).unwrap()
+    };
+    for (offset, why) in [(5, "the list has lost 40 of 120 clients at once"), (5, "a NUL: \0")] {
+        let said = serde_json::json!({
+            "edge": name, "topic_id": "list-of-the-test", "offset": offset, "rejected": [], "refused": why,
+            "clients": {}, "at_ms": now(), "since_ms": 1000, "version": "0.1.0",
+        });
+        voice.say(&name, Some(&said.to_string()));
+        let wanted = why.replace('\0', "\u{fffd}");
+        eventually("the reason", async || match edge(&control, &name).await {
+            Some(edge) if edge.refused == wanted => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+        assert_eq!(view(&control).await.refused, Some(wanted));
+    }
+    voice.ack(&name, 6, 1000, now(), &[]);
+    assert_eq!(until_applied(&control, &name, 6).await.refused, "");
+    assert_eq!(view(&control).await.refused, None);
+    control.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_words_make_no_dead_edge_alive_and_count_once() {
     let broker = shared();
     let voice = Voice::new(broker);

@@ -15,6 +15,7 @@ fn hostile_texts_stay_texts() {
         let c83 = site.add("c83").await;
         stage::edges(&site.app, 1, 2).await;
         stage::ack(&site.app, 1, 5, &[HOSTILE], BTreeMap::new()).await;
+        stage::refusal(&site.app, 2, HOSTILE).await;
         stage::step(&site.app, &c83, Step::Topic, StepState::Failed, HOSTILE).await;
         let details = serde_json::json!({ HOSTILE: HOSTILE, "why": HOSTILE });
         site.app.store().audit(&Actor::operator(HOSTILE), HOSTILE, "client:c83", details, now()).await.unwrap();
@@ -102,6 +103,28 @@ fn each_state_says_what_it_is_and_what_comes_next() {
             assert!(leaving.contains(part), "{part}");
         }
         assert!(!leaving.contains("Download the zip"));
+    });
+}
+
+#[test]
+fn an_edge_that_refuses_the_list_is_told_of_with_its_reason() {
+    run(async {
+        let site = Site::new().await;
+        let operator = site.operator().await;
+        stage::edges(&site.app, 3, 3).await;
+        let why = "the list has lost 40 of 120 clients at once";
+        for path in ["/edges", "/status"] {
+            assert!(!site.get(path, Some(&operator)).await.text().contains(why));
+        }
+        stage::refusal(&site.app, 2, why).await;
+        stage::refusal(&site.app, 3, why).await;
+        assert!(site.get("/edges", Some(&operator)).await.text().contains(&format!("the list: {why}")));
+        let said = format!("edge-2 and 1 more will not take the client list: {why}");
+        assert!(site.get("/status", Some(&operator)).await.text().contains(&said));
+        stage::edges(&site.app, 3, 3).await;
+        for path in ["/edges", "/status"] {
+            assert!(!site.get(path, Some(&operator)).await.text().contains(why));
+        }
     });
 }
 

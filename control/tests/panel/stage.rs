@@ -37,16 +37,26 @@ pub async fn edges(app: &App, current: usize, known: usize) {
 
 /// An edge says where it is, what it could not take, and what it has counted.
 pub async fn ack(app: &App, n: usize, applied: i64, rejected: &[&str], lines: BTreeMap<String, Lines>) {
-    let ack = Ack {
+    let ack = said(n, applied, rejected, "", lines);
+    assert!(app.store().record_ack(&ack).await.unwrap());
+}
+
+/// An edge says that it keeps its list from before, and why.
+pub async fn refusal(app: &App, n: usize, why: &str) {
+    assert!(app.store().record_ack(&said(n, 4, &[], why, BTreeMap::new())).await.unwrap());
+}
+
+fn said(n: usize, applied: i64, rejected: &[&str], refused: &str, lines: BTreeMap<String, Lines>) -> Ack {
+    Ack {
         edge: EdgeName::new(&format!("edge-{n}")).unwrap(),
         read_at: Position { topic_id: "acks".into(), offset: now_more_than_before() },
         applied: Some(Position { topic_id: "list".into(), offset: applied }),
         rejected: rejected.iter().map(|id| (*id).to_owned()).collect(),
+        refused: refused.to_owned(),
         at: now(),
         started_at: 1,
         lines,
-    };
-    assert!(app.store().record_ack(&ack).await.unwrap());
+    }
 }
 
 /// All that a client needs is done.
@@ -69,6 +79,7 @@ pub async fn volume(app: &App, id: &ClientId) {
             read_at: Position { topic_id: "acks".into(), offset: now_more_than_before() },
             applied: Some(Position { topic_id: "list".into(), offset: 5 }),
             rejected: Vec::new(),
+            refused: String::new(),
             at: now() - i64::try_from(day).unwrap() * 86_400_000,
             started_at: 1,
             lines: BTreeMap::from([(id.to_string(), Lines { delivered, dropped })]),

@@ -272,6 +272,7 @@ impl System {
             read_at: Position { topic_id: "acks".into(), offset: OFFSET.fetch_add(1, Ordering::Relaxed) },
             applied,
             rejected: Vec::new(),
+            refused: String::new(),
             at: now(),
             started_at: 1,
             lines: BTreeMap::new(),

@@ -97,6 +97,7 @@ fn ack(name: &str, read: i64, applied: i64, at: i64) -> Ack {
         read_at: Position { topic_id: "acks".into(), offset: read },
         applied: Some(Position { topic_id: "list".into(), offset: applied }),
         rejected: Vec::new(),
+        refused: String::new(),
         at,
         started_at: 0,
         lines: BTreeMap::new(),
@@ -129,7 +130,9 @@ async fn edges_count_while_they_are_heard_of(database: &Database) {
     assert!(!store.record_ack(&ack("e2", 1, 3, NOW + 2 * SECOND)).await.unwrap());
     let mut rejecting = ack("e2", 3, 9, NOW + 3 * SECOND);
     rejecting.rejected = vec!["c83".into()];
+    rejecting.refused = "no more than\0half of it".into();
     assert!(store.record_ack(&rejecting).await.unwrap());
+    assert_eq!(store.edges().await.unwrap()[1].refused, "no more than\u{fffd}half of it");
     let heard = store.edges_heard(NOW + 3 * SECOND, 30 * SECOND).await.unwrap();
     assert_eq!(heard.current(&list(5), &id("c83")), (1, 2));
     assert_eq!(heard.current(&list(5), &id("c8")), (2, 2));
@@ -143,6 +146,7 @@ async fn edges_count_while_they_are_heard_of(database: &Database) {
     assert_eq!(current(&list(5), NOW + 4 * SECOND).await, (1, 1));
     let edges = store.edges().await.unwrap();
     assert_eq!((edges.len(), edges[1].generation, edges[1].fingerprint.as_deref()), (2, 2, Some("bb")));
+    assert_eq!((edges[1].rejected.len(), edges[1].refused.as_str()), (0, ""), "as it said last");
     assert!(store.add_edge(&operator(), &edge("e2"), NOW).await.unwrap());
     assert_eq!(current(&list(5), NOW + 4 * SECOND).await, (2, 2));
     let log = ["edge.add", "edge.certify", "edge.certify", "edge.retire", "edge.back"];

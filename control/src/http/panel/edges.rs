@@ -32,6 +32,8 @@ struct Row {
     /// Of those heard, this one has not come as far as the furthest.
     is_behind: bool,
     rejected: String,
+    /// Why it keeps its list from before; empty if it does not.
+    refused: String,
     expires: Option<When>,
     expires_soon: bool,
 }
@@ -81,6 +83,7 @@ impl Row {
             position: view.applied_offset.map_or_else(|| "none".to_owned(), count),
             is_behind: view.heard && view.applied_offset.is_none_or(|offset| offset < furthest),
             rejected,
+            refused: view.refused.clone().unwrap_or_default(),
             expires_soon: state != "retired" && expires.as_ref().is_some_and(|at| at.is_within_days(WARN_DAYS)),
             expires,
         }
@@ -91,7 +94,8 @@ async fn read(app: &App) -> Result<Table> {
     let views = edges::views(app).await?;
     let furthest = views.iter().filter(|view| view.heard).filter_map(|view| view.applied_offset).max().unwrap_or(0);
     let mut rows: Vec<Row> = views.iter().map(|view| Row::new(view, furthest)).collect();
-    let order = |row: &Row| match (row.state, row.is_behind || !row.rejected.is_empty()) {
+    let has_trouble = |row: &Row| row.is_behind || !row.rejected.is_empty() || !row.refused.is_empty();
+    let order = |row: &Row| match (row.state, has_trouble(row)) {
         ("silent", _) => 0,
         ("heard", true) => 1,
         ("heard", false) => 2,

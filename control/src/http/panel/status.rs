@@ -7,7 +7,7 @@ use super::Panel;
 use crate::app::{now, App};
 use crate::error::Error;
 use crate::names::LIST_TOPIC;
-use crate::onboarding::edges;
+use crate::onboarding::{edges, EdgeView};
 use crate::reconcile::{self, Role};
 use crate::store::Rank;
 use askama::Template;
@@ -72,24 +72,7 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
     let soon = at + WARN_DAYS * DAY_MS;
     let mut ending: Vec<_> = app.store().edges().await?.into_iter().filter(|edge| edge.ends_before(soon)).collect();
     ending.sort_by_key(|edge| edge.not_after);
-    let all = edges::views(app).await?;
-    let counted: Vec<_> = all.iter().filter(|edge| edge.retired_at.is_none()).collect();
-    let heard = counted.iter().filter(|edge| edge.heard).count();
-    checks.push(Check {
-        tone: if heard == 0 {
-            "bad"
-        } else if heard < counted.len() {
-            "warn"
-        } else {
-            "ok"
-        },
-        title: "Edges",
-        text: match (heard, counted.len()) {
-            (_, 0) => "None is known yet: no client gets lines.".to_owned(),
-            (heard, all) => format!("{heard} of {all} heard of in the last 30 seconds."),
-        },
-        link: Some(("/edges", "See them")),
-    });
+    checks.push(heard(&edges::views(app).await?));
 
     let status = reconcile::status(app);
     checks.push(reconciler(&status));
@@ -132,6 +115,37 @@ pub(super) async fn page(State(panel): State<Panel>, visitor: Visitor, uri: Uri)
             ("Unused credentials are revoked after", super::words::duration(millis(app.config().unused_credential))),
         ],
     })
+}
+
+/// How the edges are, and which of them do not take the list.
+fn heard(all: &[EdgeView]) -> Check {
+    let counted: Vec<_> = all.iter().filter(|edge| edge.retired_at.is_none()).collect();
+    let heard: Vec<_> = counted.iter().filter(|edge| edge.heard).collect();
+    let refusing: Vec<(&str, &str)> =
+        heard.iter().filter_map(|edge| Some((edge.name.as_str(), edge.refused.as_deref()?))).collect();
+    let mut text = match (heard.len(), counted.len()) {
+        (_, 0) => "None is known yet: no client gets lines.".to_owned(),
+        (heard, all) => format!("{heard} of {all} heard of in the last 30 seconds."),
+    };
+    if let Some((name, why)) = refusing.first() {
+        let others = match refusing.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {} more", count(others as u64)),
+        };
+        text.push_str(&format!(" {name}{others} will not take the client list: {why}"));
+    }
+    Check {
+        tone: if heard.is_empty() || !refusing.is_empty() {
+            "bad"
+        } else if heard.len() < counted.len() {
+            "warn"
+        } else {
+            "ok"
+        },
+        title: "Edges",
+        text,
+        link: Some(("/edges", "See them")),
+    }
 }
 
 /// What the reconciler says of itself.

@@ -14,6 +14,7 @@ use crate::ca::{IssuedCredential, KeyStore, Secret};
 use crate::error::Result;
 use crate::names::ClientId;
 use std::time::Duration;
+use time::OffsetDateTime;
 use values::Values;
 
 /// What a bundle is made of.
@@ -29,14 +30,31 @@ pub struct Bundle<'a> {
     pub bootstrap: &'a str,
     /// PEM certificates of who signed the brokers' certificates.
     pub brokers_ca_pem: &'a str,
-    /// The certificate; with its private key where it has been made for this bundle. None leaves out `client.pem` too.
-    pub credential: Option<&'a IssuedCredential>,
-    /// The same as PKCS#12, for Java. None leaves out what is secret in it.
+    /// The certificate; none leaves out `client.pem`.
+    pub certificate: Option<Certificate<'a>>,
+    /// Its private key in PEM, where it has been made for this bundle.
+    pub key: Option<&'a Secret>,
+    /// The two as PKCS#12, for Java. None leaves out what is secret in it.
     pub key_store: Option<&'a KeyStore>,
     /// How long the topic keeps lines; none if that is not limited by time.
     pub retention: Option<Duration>,
     /// A credential that was not seen in a consumer group for so long after it was made is revoked.
     pub unused: Duration,
+}
+
+/// A client's certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Certificate<'a> {
+    /// In PEM.
+    pub pem: &'a str,
+    /// Valid until then.
+    pub not_after: OffsetDateTime,
+}
+
+impl<'a> From<&'a IssuedCredential> for Certificate<'a> {
+    fn from(credential: &'a IssuedCredential) -> Certificate<'a> {
+        Certificate { pem: &credential.certificate_pem, not_after: credential.not_after }
+    }
 }
 
 /// One file of a bundle.
@@ -83,7 +101,8 @@ pub fn generation_of(id: &ClientId, client_id: &str) -> Option<u32> {
 }
 
 /// All files of the bundle, always in the same order. Without a private key the same ones but for `certs/client.key`,
-/// `certs/client.p12` and `certs/client.p12.password`; the texts then say where they go.
+/// `certs/client.p12` and `certs/client.p12.password`; the texts then say where they go. Without a certificate, `certs/client.pem` is
+/// missing, too.
 ///
 /// # Errors
 /// `Invalid` for a value that is not what it should be, naming it: a bootstrap address, the brokers' certificates, a key's text.
@@ -99,11 +118,11 @@ pub fn files(bundle: &Bundle<'_>) -> Result<Vec<BundleFile>> {
     };
     add("certs/ca.pem", OPEN, values.brokers_ca.pem.as_bytes());
     add("certs/ca.jks", OPEN, &jks::trust_store(&values.brokers_ca.der, jks::PUBLIC_PASSWORD)?);
-    if let Some(credential) = bundle.credential {
-        add("certs/client.pem", OPEN, credential.certificate_pem.as_bytes());
-        if let Some(key) = &credential.key_pem {
-            add("certs/client.key", OWN, key.bytes());
-        }
+    if let Some(certificate) = bundle.certificate {
+        add("certs/client.pem", OPEN, certificate.pem.as_bytes());
+    }
+    if let Some(key) = bundle.key {
+        add("certs/client.key", OWN, key.bytes());
     }
     if let Some(key_store) = bundle.key_store {
         add("certs/client.p12", OWN, key_store.pkcs12.bytes());

@@ -40,9 +40,8 @@ impl Values {
         if !bundle.topic.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) || bundle.topic.is_empty() {
             return Err(Error::invalid(format!("topic {:?}: not a topic's name", shown(bundle.topic))));
         }
-        let key = bundle.credential.and_then(|credential| credential.key_pem.as_ref());
-        let certificate = bundle.credential.map_or(OWN_CERTIFICATE, |credential| credential.certificate_pem.trim_end());
-        let key_text = key.map_or(OWN_KEY, |key| key.text().trim_end());
+        let certificate = bundle.certificate.map_or(OWN_CERTIFICATE, |certificate| certificate.pem.trim_end());
+        let key_text = bundle.key.map_or(OWN_KEY, |key| key.text().trim_end());
         let password = bundle.key_store.map_or(OWN_PASSWORD, |store| store.password.text());
         for (what, text) in [("the certificate", certificate), ("the private key", key_text)] {
             if !text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=-. \n".contains(c)) || text.is_empty() {
@@ -58,13 +57,9 @@ impl Values {
             ("CLIENT_ID", client_id(bundle.id, bundle.generation)),
             ("SQL_ID", sql_name(bundle.id.as_str())),
             ("TOPIC", bundle.topic.to_owned()),
-            ("PRINCIPAL", format!("CN={}", bundle.id.common_name(bundle.generation))),
+            ("CERTIFICATE", certificate_in_words(bundle)),
             ("BOOTSTRAP", brokers.join(",")),
             ("BROKERS", quoted.join(", ")),
-            (
-                "EXPIRES",
-                bundle.credential.map_or("unknown".to_owned(), |credential| credential.not_after.date().to_string()),
-            ),
             (
                 "RETENTION",
                 match bundle.retention {
@@ -72,13 +67,20 @@ impl Values {
                     None => "without a limit of time".to_owned(),
                 },
             ),
-            ("UNUSED", duration(bundle.unused)),
             ("BROKERS_CA_PEM", brokers_ca.pem.trim_end().to_owned()),
             ("CERTIFICATE_PEM", certificate.to_owned()),
             ("KEY_PEM", key_text.to_owned()),
             ("KEY_STORE_PASSWORD", password.to_owned()),
             ("TRUST_STORE_PASSWORD", jks::PUBLIC_PASSWORD.to_owned()),
-            ("KEY_NOTE", if key.is_some() { KEY_IS_HERE } else { KEY_IS_YOURS }.to_owned()),
+            ("READY", if bundle.key.is_some() { NOTHING_TO_EDIT } else { KEY_TO_ADD }.to_owned()),
+            (
+                "KEY_NOTE",
+                match (bundle.certificate, bundle.key) {
+                    (_, Some(_)) => KEY_IS_HERE.to_owned(),
+                    (Some(_), None) => format!("{KEY_IS_YOURS}{KEY_STORE}"),
+                    (None, None) => format!("{NO_CERTIFICATE}{KEY_STORE}"),
+                },
+            ),
         ];
         Ok(Values { brokers_ca, named })
     }
@@ -117,6 +119,25 @@ impl Values {
     }
 }
 
+const NOTHING_TO_EDIT: &str = "In this folder is all that it takes to read them. Nothing needs to be edited.";
+const KEY_TO_ADD: &str =
+    "In this folder is all that it takes to read them, but for your private key: see below where it goes.";
+
+/// Whose the certificate is and until when, for the table of the README.
+fn certificate_in_words(bundle: &Bundle<'_>) -> String {
+    match bundle.certificate {
+        Some(certificate) => {
+            let principal = bundle.id.common_name(bundle.generation);
+            format!(
+                "`CN={principal}`, valid until {}; revoked if no consumer group has used it within {} (reading without a group is not seen)",
+                certificate.not_after.date(),
+                duration(bundle.unused)
+            )
+        }
+        None => "none in here".to_owned(),
+    }
+}
+
 const KEY_IS_HERE: &str = "\
 `certs/client.key` (and the same in `client.p12`, `java/`, `logstash/` and `clickhouse/tel.xml`) is your private key. It has been made\n\
 for this download and exists nowhere else: keep it to yourself; if it is lost, make a new credential.";
@@ -124,9 +145,17 @@ for this download and exists nowhere else: keep it to yourself; if it is lost, m
 const KEY_IS_YOURS: &str = "\
 **This bundle holds no private key.** Put the key that goes with `certs/client.pem` into `certs/client.key`; for Java and Logstash then\n\
 make the key store, and for ClickHouse put the key's text into `clickhouse/tel.xml`:\n\
-\n\
-    chmod 600 certs/client.key\n\
-    openssl pkcs12 -export -in certs/client.pem -inkey certs/client.key -out certs/client.p12 -passout pass:changeit";
+\n";
+
+const NO_CERTIFICATE: &str = "\
+**This bundle holds neither a certificate nor a private key.** A new credential comes with a bundle that has both. Whoever has a\n\
+credential puts its certificate into `certs/client.pem` and its key into `certs/client.key`; for Java and Logstash then makes the key\n\
+store, and for ClickHouse puts both texts into `clickhouse/tel.xml`:\n\
+\n";
+
+const KEY_STORE: &str = "\
+\u{20}   chmod 600 certs/client.key\n\
+\u{20}   openssl pkcs12 -export -in certs/client.pem -inkey certs/client.key -out certs/client.p12 -passout pass:changeit";
 
 /// What consumers call themselves, so that it can be seen which credential is at work. A colon as in the common name would not do:
 /// Filebeat 7 takes none.

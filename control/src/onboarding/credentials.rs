@@ -5,7 +5,7 @@ use crate::app::{now, App};
 use crate::ca::IssuedCredential;
 use crate::error::Result;
 use crate::names::ClientId;
-use crate::store::{Actor, Millis};
+use crate::store::{Actor, Certificate, Millis};
 
 /// Whole days in which a certificate is valid.
 const DAY_SECONDS: u64 = 24 * 3600;
@@ -38,12 +38,12 @@ pub async fn issue(app: &App, who: &Actor, id: &ClientId, request: Option<&[u8]>
     let signed = match sign(generation) {
         Ok(credential) => {
             let not_after = Millis::try_from(credential.not_after.unix_timestamp_nanos() / 1_000_000);
-            let not_after = not_after.unwrap_or(Millis::MAX);
-            let fingerprint = &credential.fingerprint_sha256;
-            app.store()
-                .certify_credential(who, id, generation, fingerprint, not_after, now())
-                .await
-                .map(|()| credential)
+            let certificate = Certificate {
+                fingerprint: &credential.fingerprint_sha256,
+                not_after: not_after.unwrap_or(Millis::MAX),
+                pem: &credential.certificate_pem,
+            };
+            app.store().certify_credential(who, id, generation, &certificate, now()).await.map(|()| credential)
         }
         Err(error) => Err(error),
     };

@@ -74,6 +74,28 @@ pub struct Credential {
     pub revoked_at: Option<Millis>,
 }
 
+/// A certificate that was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Certificate<'a> {
+    /// Its SHA-256, in hexadecimal.
+    pub fingerprint: &'a str,
+    /// When it expires.
+    pub not_after: Millis,
+    /// Itself, in PEM.
+    pub pem: &'a str,
+}
+
+/// A credential's certificate as it was noted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotedCertificate {
+    /// The credential's number.
+    pub generation: u32,
+    /// When it expires.
+    pub not_after: Millis,
+    /// Itself, in PEM.
+    pub pem: String,
+}
+
 impl Credential {
     /// Whether it may work.
     pub fn is_live(&self, now: Millis) -> bool {
@@ -134,10 +156,10 @@ impl Store {
         who: &Actor,
         id: &ClientId,
         generation: u32,
-        fingerprint: &str,
-        not_after: Millis,
+        certificate: &Certificate<'_>,
         now: Millis,
     ) -> Result<()> {
+        let Certificate { fingerprint, not_after, pem } = *certificate;
         let mut change = self.change(who, now).await?;
         let there = found(&mut change, id, generation).await?;
         if there.fingerprint.is_some() || there.state == CredentialState::Revoked {
@@ -146,9 +168,12 @@ impl Store {
                 id.common_name(generation)
             )));
         }
-        sqlx::query("UPDATE credentials SET fingerprint = $1, not_after = $2 WHERE client_id = $3 AND generation = $4")
+        let sql = "UPDATE credentials SET fingerprint = $1, not_after = $2, certificate = $3 \
+                   WHERE client_id = $4 AND generation = $5";
+        sqlx::query(sql)
             .bind(fingerprint)
             .bind(not_after)
+            .bind(pem)
             .bind(id.as_str())
             .bind(i64::from(generation))
             .execute(&mut *change)
@@ -233,6 +258,25 @@ impl Store {
         let sql = concat!("SELECT ", columns!(), " FROM credentials WHERE client_id = $1 ORDER BY generation DESC");
         let rows = sqlx::query(sql).bind(id.as_str()).fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// The certificate of the client's latest live credential; none if it has none, or it is older than certificates are kept.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn live_certificate(&self, id: &ClientId, now: Millis) -> Result<Option<NotedCertificate>> {
+        let sql = "SELECT generation, not_after, certificate FROM credentials \
+                   WHERE client_id = $1 AND state <> 'revoked' AND not_after > $2 AND certificate IS NOT NULL \
+                   ORDER BY generation DESC LIMIT 1";
+        let row = sqlx::query(sql).bind(id.as_str()).bind(now).fetch_optional(self.pool()).await?;
+        let read = |row: AnyRow| {
+            Ok(NotedCertificate {
+                generation: generation(&row)?,
+                not_after: row.try_get("not_after")?,
+                pem: row.try_get("certificate")?,
+            })
+        };
+        row.map(read).transpose()
     }
 
     /// All credentials of these clients, at most 1000 clients.
@@ -321,11 +365,15 @@ async fn found(change: &mut Change, id: &ClientId, generation: u32) -> Result<Cr
     credential.ok_or_else(|| Error::not_found(format!("credential {} is not known", id.common_name(generation))))
 }
 
-fn read(row: &AnyRow) -> Result<Credential> {
+fn generation(row: &AnyRow) -> Result<u32> {
     let generation: i64 = row.try_get("generation")?;
+    u32::try_from(generation).map_err(|_| corrupt("generation", generation))
+}
+
+fn read(row: &AnyRow) -> Result<Credential> {
     Ok(Credential {
         id: client_id(row.try_get("client_id")?)?,
-        generation: u32::try_from(generation).map_err(|_| corrupt("generation", generation))?,
+        generation: generation(row)?,
         state: CredentialState::parse(row.try_get("state")?)?,
         fingerprint: row.try_get("fingerprint")?,
         not_after: row.try_get("not_after")?,

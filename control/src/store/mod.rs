@@ -42,7 +42,7 @@ pub use backup::{backup_file, restore_file};
 pub use client::{Client, ClientSettings, Desired, Position};
 pub use clients::{Added, Counts, NewClient, Page};
 pub use counts::StateCounts;
-pub use credentials::{Credential, CredentialState, MOST_LIVE};
+pub use credentials::{Certificate, Credential, CredentialState, NotedCertificate, MOST_LIVE};
 pub use edges::{Ack, Edge, EdgesHeard, Lines};
 pub use looks::Looks;
 pub use marker::{Continuity, Marker};

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002_looks.sql"),
     include_str!("../../migrations/0003_list_topic.sql"),
     include_str!("../../migrations/0004_refused_list.sql"),
+    include_str!("../../migrations/0005_certificates.sql"),
 ];
 
 /// PostgreSQL's advisory lock while tables change: "tel-tabl".

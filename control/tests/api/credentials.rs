@@ -4,6 +4,7 @@ use crate::app::{Control, Folder};
 use axum::http::Method;
 use openssl::x509::X509;
 use serde_json::{json, Value};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::Command;
 
@@ -129,31 +130,59 @@ async fn at_most_five_are_live_and_a_revoked_one_makes_room() {
 
 #[tokio::test]
 async fn the_zip_without_a_key_has_the_same_files() {
+    const SECRET: [&str; 3] = ["certs/client.key", "certs/client.p12", "certs/client.p12.password"];
+    const CERTIFICATE: &str = "certs/client.pem";
     let control = with_client().await;
-    let names = |bytes: &[u8]| {
+    let files = |bytes: &[u8]| -> BTreeMap<String, Vec<u8>> {
         let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes.to_vec())).unwrap();
-        let mut secrets = 0;
-        let mut names = Vec::new();
+        let mut files = BTreeMap::new();
         for place in 0..zip.len() {
             let mut file = zip.by_index(place).unwrap();
-            names.push(file.name().to_owned());
+            let name = file.name().strip_prefix("tel-c83/").expect("one folder").to_owned();
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).unwrap();
-            secrets += usize::from(String::from_utf8_lossy(&bytes).contains("BEGIN PRIVATE KEY"));
+            files.insert(name, bytes);
         }
-        (names, secrets)
+        files
     };
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    let without = |files: &BTreeMap<String, Vec<u8>>, left_out: &[&str]| {
+        assert!(left_out.iter().all(|name| files.contains_key(*name)), "{:?}", names(files));
+        files.keys().filter(|name| !left_out.contains(&name.as_str())).cloned().collect::<Vec<_>>()
+    };
+    let is_secret = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains("BEGIN PRIVATE KEY");
+    let certificate_row = |files: &BTreeMap<String, Vec<u8>>| {
+        let readme = String::from_utf8(files["README.md"].clone()).unwrap();
+        readme.lines().find(|line| line.starts_with("| Certificate |")).unwrap().to_owned()
+    };
+
     let before = control.ask(Method::GET, "/api/v1/clients/c83/bundle.zip", None).await.is(200);
     assert_eq!(before.header("tel-generation"), "0");
-    let minted = control.ask(Method::POST, "/api/v1/clients/c83/bundle.zip", None).await.is(200);
+    let mut minted = Vec::new();
+    for generation in ["1", "2"] {
+        let answer = control.ask(Method::POST, "/api/v1/clients/c83/bundle.zip", None).await.is(200);
+        assert_eq!(answer.header("tel-generation"), generation);
+        minted.push(files(&answer.body));
+    }
+    assert!(minted.iter().all(|files| files.values().any(is_secret)));
+    let [no_key, no_certificate] =
+        [&SECRET[..], &[&SECRET[..], &[CERTIFICATE]].concat()].map(|left_out| without(&minted[0], left_out));
+    assert_eq!(names(&files(&before.body)), no_certificate);
+
+    // The latest that works; when that is revoked, the one before.
+    for (generation, with) in [("2", &minted[1]), ("1", &minted[0])] {
+        let shown = control.ask(Method::GET, "/api/v1/clients/c83/bundle.zip", None).await.is(200);
+        assert_eq!(shown.header("tel-generation"), generation);
+        let shown = files(&shown.body);
+        assert_eq!(names(&shown), no_key);
+        assert!(!shown.values().any(is_secret));
+        assert_eq!(shown[CERTIFICATE], with[CERTIFICATE]);
+        assert_eq!(certificate_row(&shown), certificate_row(with));
+        let path = format!("/api/v1/clients/c83/credentials/{generation}");
+        control.ask(Method::DELETE, &path, None).await.is(200);
+    }
     let after = control.ask(Method::GET, "/api/v1/clients/c83/bundle.zip", None).await.is(200);
-    assert_eq!(after.header("tel-generation"), "1");
-    let (with, secrets) = names(&minted.body);
-    assert!(secrets > 0 && with.iter().all(|name| name.starts_with("tel-c83/")));
-    let (without, secrets) = names(&after.body);
-    assert_eq!(secrets, 0);
-    assert!(without.iter().all(|name| with.contains(name)));
-    assert!(without.len() > 10);
+    assert_eq!((after.header("tel-generation"), names(&files(&after.body))), ("0", no_certificate));
 }
 
 #[tokio::test]

@@ -94,7 +94,8 @@ impl Made {
             topic: &self.topic,
             bootstrap: &self.bootstrap,
             brokers_ca_pem: &self.brokers_ca_pem,
-            credential: Some(&self.credential),
+            certificate: Some((&self.credential).into()),
+            key: self.credential.key_pem.as_ref(),
             key_store: Some(&self.key_store),
             retention: Some(Duration::from_secs(2400)),
             unused: Duration::from_secs(86_400),
@@ -205,9 +206,19 @@ fn without_a_key_the_names_are_the_same_but_for_the_key() {
     assert!(text("README.md").contains("holds no private key"));
     assert!(text("clickhouse/tel.xml").contains("PUT THE TEXT OF certs/client.key HERE"));
 
-    bundle.credential = None;
+    // Words for what must be added, as they look to their reader.
+    let readme = text("README.md");
+    assert!(readme.contains("    chmod 600 certs/client.key\n    openssl pkcs12 -export"), "{readme}");
+    let end = made.credential.not_after.date();
+    assert!(readme.contains(&format!("| Certificate | `CN=c83:1`, valid until {end} |")), "{readme}");
+
+    bundle.certificate = None;
     let all = files(&bundle).unwrap();
-    assert!(!names(&all).contains(&"certs/client.pem"));
+    let wanted: Vec<&str> = wanted.into_iter().filter(|name| *name != "certs/client.pem").collect();
+    assert_eq!(names(&all), wanted);
+    let readme = all[0].contents.text();
+    assert!(readme.contains("neither a certificate nor a private key") && readme.contains("none in here"), "{readme}");
+    assert!(!readme.contains("Nothing needs to be edited") && !readme.contains("unknown"), "{readme}");
 }
 
 #[test]
@@ -245,7 +256,7 @@ fn values_that_could_leave_their_quotes_are_refused() {
     for hostile in ["", "x", "-----BEGIN CERTIFICATE-----\n]]>\n-----END CERTIFICATE-----\n"] {
         refused(&Bundle { brokers_ca_pem: hostile, ..made.bundle() }, "brokers' CA");
         let credential = IssuedCredential { certificate_pem: format!("{hostile}]]>"), ..made.credential.clone() };
-        refused(&Bundle { credential: Some(&credential), ..made.bundle() }, "PEM");
+        refused(&Bundle { certificate: Some((&credential).into()), ..made.bundle() }, "PEM");
     }
     for hostile in ["", "abc", "pass\"word", "pass\nword", "pass word"] {
         let password = tel_control::ca::Secret::new(hostile.as_bytes().to_vec());

@@ -13,7 +13,7 @@ use tel_control::ca::IssuedCredential;
 use tel_control::kafka::admin::{ConfigOf, NewTopic, TopicId};
 use tel_control::kafka::quotas::{self, Limit};
 use tel_control::onboarding::{clients, credentials, edges};
-use tel_control::store::{Added, ClientSettings, CredentialState, Desired, Step, StepState};
+use tel_control::store::{Added, Certificate, ClientSettings, CredentialState, Desired, Step, StepState};
 
 const NOTHING: [String; 0] = [];
 const MINUTE: i64 = 60_000;
@@ -290,7 +290,8 @@ async fn credentials_end_when_they_are_not_used_or_expire() {
     }
     let certify = |generation, end| {
         let (store, ends) = (store.clone(), ends.clone());
-        async move { store.certify_credential(&operator(), &ends, generation, "f", end, now()).await.unwrap() }
+        let made = Certificate { fingerprint: "f", not_after: end, pem: "f" };
+        async move { store.certify_credential(&operator(), &ends, generation, &made, now()).await.unwrap() }
     };
     certify(2, now() + 2000).await;
     certify(3, now() + 20 * HOUR).await;
@@ -306,7 +307,8 @@ async fn credentials_end_when_they_are_not_used_or_expire() {
 
     // One that expires while nobody reconciles.
     let app = place.app().await;
-    app.store().certify_credential(&operator(), &ends, 4, "f", now() - 1, now()).await.unwrap();
+    let made = Certificate { fingerprint: "f", not_after: now() - 1, pem: "f" };
+    app.store().certify_credential(&operator(), &ends, 4, &made, now()).await.unwrap();
     app.store().close().await;
     let system = place.start().await;
     until("it has none either", || async { (1..=4).map(rights).eq([0, 0, 2, 0]) }).await;

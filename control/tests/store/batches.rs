@@ -1,7 +1,7 @@
 //! What the reconciler asks for many clients at once, and what a restored database takes over.
 
 use crate::database::{Database, NOW};
-use crate::{added, audited, id, on_both, operator, plain};
+use crate::{added, audited, certificate, id, on_both, operator, plain};
 use std::collections::HashSet;
 use tel_control::error::Kind;
 use tel_control::names::ClientId;
@@ -34,8 +34,8 @@ async fn many_are_read_at_once(database: &Database) {
     assert_eq!(store.clients_of(&many).await.unwrap_err().kind, Kind::Invalid);
     assert_eq!(store.credentials_of(&many).await.unwrap_err().kind, Kind::Invalid);
 
-    store.certify_credential(&operator(), &c8, 1, "f", NOW + HOUR, NOW).await.unwrap();
-    store.certify_credential(&operator(), &c8, 2, "f", NOW + 2 * HOUR, NOW).await.unwrap();
+    store.certify_credential(&operator(), &c8, 1, &certificate("f", NOW + HOUR), NOW).await.unwrap();
+    store.certify_credential(&operator(), &c8, 2, &certificate("f", NOW + 2 * HOUR), NOW).await.unwrap();
     let expiring = |from, before| {
         let store = store.clone();
         async move {

@@ -1,7 +1,7 @@
 //! What is of one database only: locks, leaders, files, backups.
 
 use crate::database::{Database, NOW};
-use crate::{added, id, operator, plain};
+use crate::{added, certificate, edge, id, on_both, operator, plain};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use tel_control::error::Kind;
@@ -98,6 +98,35 @@ async fn what_cannot_be_opened_is_named() {
     assert_eq!(error.kind, Kind::Conflict);
     assert!(error.text.contains("999"), "{error}");
 }
+
+/// What the first version had not.
+const BACK_TO_THE_FIRST: &str =
+    "ALTER TABLE edges DROP COLUMN refused; ALTER TABLE credentials DROP COLUMN certificate; \
+                                 DELETE FROM migrations WHERE version > 1";
+
+async fn an_older_database_gets_what_is_new(database: &Database) {
+    use sqlx::Connection;
+    let store = database.open().await;
+    let c83 = added(&store, "c83").await;
+    store.issue_credential(&operator(), &c83, NOW).await.unwrap();
+    store.certify_credential(&operator(), &c83, 1, &certificate("f", NOW + 1000), NOW).await.unwrap();
+    store.add_edge(&operator(), &edge("e1"), NOW).await.unwrap();
+    store.close().await;
+    let url = database.url().replace("sqlite:", "sqlite://");
+    let mut older = sqlx::AnyConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(BACK_TO_THE_FIRST).execute(&mut older).await.unwrap();
+    older.close().await.unwrap();
+
+    let store = database.open().await;
+    assert_eq!(store.edges().await.unwrap()[0].refused, "");
+    assert_eq!(store.live_certificate(&c83, NOW).await.unwrap(), None, "it is not known of an older one");
+    assert_eq!(store.credentials(&c83).await.unwrap()[0].fingerprint.as_deref(), Some("f"));
+    store.issue_credential(&operator(), &c83, NOW).await.unwrap();
+    store.certify_credential(&operator(), &c83, 2, &certificate("g", NOW + 1000), NOW).await.unwrap();
+    assert_eq!(store.live_certificate(&c83, NOW).await.unwrap().unwrap().generation, 2);
+}
+
+on_both!(an_older_database_gets_what_is_new);
 
 #[tokio::test]
 async fn another_program_s_lock_is_waited_for() {

@@ -1,7 +1,7 @@
 //! Clients and credentials from their first day to their last.
 
 use crate::database::{Database, NOW};
-use crate::{added, audited, id, on_both, operator, plain};
+use crate::{added, audited, certificate, id, on_both, operator, plain};
 use tel_control::error::Kind;
 use tel_control::store::{
     Actor, Added, ClientSettings, CredentialState, Desired, Looks, NewClient, Recovery, Step, StepState, MOST_LIVE,
@@ -219,7 +219,10 @@ async fn five_credentials_are_live_at_most(database: &Database) {
     for n in 1..=5 {
         let credential = store.issue_credential(&operator(), &c83, NOW).await.unwrap();
         assert_eq!(credential.generation, n);
-        store.certify_credential(&operator(), &c83, n, "f", NOW + i64::from(n) * HOUR, NOW).await.unwrap();
+        store
+            .certify_credential(&operator(), &c83, n, &certificate("f", NOW + i64::from(n) * HOUR), NOW)
+            .await
+            .unwrap();
     }
     assert_eq!(store.issue_credential(&operator(), &c83, NOW).await.unwrap_err().kind, Kind::Conflict);
     // One more when one is expired, one more when one is revoked.
@@ -230,16 +233,25 @@ async fn five_credentials_are_live_at_most(database: &Database) {
     assert_eq!(store.issue_credential(&operator(), &c83, NOW + HOUR).await.unwrap().generation, 7);
     let expiring = store.expiring_credentials(NOW + 3 * HOUR, 100).await.unwrap();
     assert_eq!(expiring.iter().map(|credential| credential.generation).collect::<Vec<_>>(), [1, 2]);
+
+    // 5 is revoked, 6 and 7 have no certificate; later 4 expires, too.
+    let latest = async |at| store.live_certificate(&c83, at).await.unwrap().map(|found| (found.generation, found.pem));
+    assert_eq!(latest(NOW).await, Some((4, "f".to_owned())));
+    assert_eq!(latest(NOW + 4 * HOUR).await, None);
+    assert_eq!(store.live_certificate(&id("c8"), NOW).await.unwrap(), None);
 }
 
 async fn a_credential_s_life(database: &Database) {
     let store = database.open().await;
     let c83 = added(&store, "c83").await;
     store.issue_credential(&operator(), &c83, NOW).await.unwrap();
-    store.certify_credential(&operator(), &c83, 1, "aa", NOW + 100 * HOUR, NOW).await.unwrap();
-    let again = store.certify_credential(&operator(), &c83, 1, "bb", NOW, NOW).await.unwrap_err();
+    store.certify_credential(&operator(), &c83, 1, &certificate("aa", NOW + 100 * HOUR), NOW).await.unwrap();
+    let again = store.certify_credential(&operator(), &c83, 1, &certificate("bb", NOW), NOW).await.unwrap_err();
     assert_eq!(again.kind, Kind::Conflict);
-    assert_eq!(store.certify_credential(&operator(), &c83, 2, "bb", NOW, NOW).await.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(
+        store.certify_credential(&operator(), &c83, 2, &certificate("bb", NOW), NOW).await.unwrap_err().kind,
+        Kind::NotFound
+    );
     store.issue_credential(&operator(), &c83, NOW + HOUR).await.unwrap();
 
     let unused = store.unused_credentials(NOW + 1, 100).await.unwrap();

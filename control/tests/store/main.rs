@@ -10,7 +10,7 @@ mod work;
 
 use database::NOW;
 use tel_control::names::{ClientId, EdgeName};
-use tel_control::store::{Actor, ClientSettings, NewClient, Store};
+use tel_control::store::{Actor, Certificate, ClientSettings, NewClient, Store};
 
 /// Each of these on both databases.
 macro_rules! on_both {
@@ -45,6 +45,10 @@ fn operator() -> Actor {
 
 fn plain(text: &str) -> NewClient {
     NewClient { id: id(text), topic: format!("logs.{text}"), settings: ClientSettings::default() }
+}
+
+fn certificate(fingerprint: &str, not_after: i64) -> Certificate<'_> {
+    Certificate { fingerprint, not_after, pem: fingerprint }
 }
 
 /// Adds a client as it comes.

@@ -32,7 +32,7 @@ pub async fn mint(
     zip(&id, with_credential(&app, caller.actor(), &id, asked.bytes()).await?)
 }
 
-/// The same files without a private key.
+/// The same files without a private key, with the certificate of the latest live credential.
 #[utoipa::path(get, path = "/api/v1/clients/{id}/bundle.zip", tag = "credentials", operation_id = "showBundle", params(ClientPath),
     responses((status = 200, description = "The zip.", body = Vec<u8>, content_type = "application/zip",
         headers(("Tel-Generation" = u32, description = "The latest live credential, 0 without one.")))))]

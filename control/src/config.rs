@@ -25,7 +25,7 @@ pub struct Config {
     pub brokers_ca: PathBuf,
     /// Folder of the CA that signs clients and edges.
     pub ca: PathBuf,
-    /// File with the passphrase of that CA's key; without it the key is kept in clear.
+    /// File with the passphrase of that CA's key; none for a key in clear, which is not made here.
     pub ca_passphrase: Option<PathBuf>,
     /// What clients' topics begin with.
     pub namespace: Namespace,

@@ -97,11 +97,21 @@ fn authority(config: &Config) -> Result<(Authority, bool)> {
     })?;
     match Authority::open(&config.ca, passphrase.as_deref()) {
         Err(error) if error.kind == Kind::NotFound => {
-            let protection = passphrase.as_deref().map_or(Protection::Plain, Protection::Passphrase);
-            Ok((Authority::create(&config.ca, AUTHORITY, protection)?, true))
+            let Some(passphrase) = passphrase.as_deref() else { return Err(no_passphrase(config)) };
+            Ok((Authority::create(&config.ca, AUTHORITY, Protection::Passphrase(passphrase))?, true))
         }
         found => Ok((found?, false)),
     }
+}
+
+/// Whoever has the key can pose as any client and any edge: it is made for a disk only as what nobody reads without the passphrase.
+fn no_passphrase(config: &Config) -> Error {
+    Error::invalid(format!(
+        "ca_passphrase: missing, and the authority's key is not made without one; let it name a file such as that of\n  \
+         (umask 077; openssl rand -hex 32 > /etc/tel/ca-passphrase)\n\
+         or put an authority of your own, ca.crt and ca.key, into {}",
+        config.ca.display()
+    ))
 }
 
 fn is_operator_s(token: &Token, now: i64) -> bool {

@@ -119,14 +119,35 @@ fn init_makes_what_is_missing_and_keeps_what_is_there() {
     assert_eq!((mode(&place.file("tel.db")), mode(&place.file("ca/ca.key"))), (0o600, 0o600));
     let key = std::fs::read_to_string(place.file("ca/ca.key")).unwrap();
     assert!(key.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY"), "{key}");
+}
 
-    // Without a passphrase it is made all the same, and said.
+#[test]
+fn an_authority_s_key_is_not_made_in_clear_and_taken_so_if_it_is_given() {
     let place = Place::new();
-    place.write(
-        "control.json",
-        &Place::config().replace("PORT", "8470").replace("\"ca_passphrase\": \"passphrase\",", ""),
-    );
-    assert!(place.told(0, &["init"]).contains("the authority's key is not encrypted"));
+    let without = Place::config().replace("PORT", "8470").replace("\"ca_passphrase\": \"passphrase\",", "");
+    assert!(!without.contains("passphrase"));
+    place.write("control.json", &without);
+    let told = place.told(1, &["init"]);
+    assert!(told.contains("ca_passphrase: missing") && told.contains("openssl rand"), "{told}");
+    assert!(!place.file("ca").exists() && !place.file("tel.db").exists(), "nothing was made");
+
+    // What the error names as the way out is one.
+    let made = Command::new("sh")
+        .args(["-c", "umask 077; openssl rand -hex 32 > own-passphrase"])
+        .current_dir(&place.0)
+        .status();
+    assert!(made.unwrap().success());
+    place.write("control.json", &without.replace("\"ca\":", "\"ca_passphrase\": \"own-passphrase\", \"ca\":"));
+    place.told(0, &["init"]);
+    let key = std::fs::read_to_string(place.file("ca/ca.key")).unwrap();
+    assert!(key.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY"), "{key}");
+
+    // An authority that is given as files.
+    let place = Place::new();
+    place.write("control.json", &without);
+    tel_control::ca::Authority::create(&place.file("ca"), "our own", tel_control::ca::Protection::Plain).unwrap();
+    let told = place.told(0, &["init"]);
+    assert!(told.contains("was there, and stays") && told.contains("the authority's key is not encrypted"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Whether the brokers are set up as onboarding relies on: what is wrong is found before a client finds it.
 
 use super::admin::{
-    Acl, AclFilter, Admin, Broker, ConfigEntry, ConfigOf, ConfigSource, Operation, Pattern, Permission, ResourceType,
+    Acl, AclFilter, Admin, Broker, ConfigChange, ConfigEntry, ConfigOf, ConfigSource, Operation, Pattern, Permission,
+    ResourceType,
 };
 use super::{groups, list, Connection};
 use crate::error::{Error, Kind};
@@ -60,15 +61,11 @@ fn bad(text: impl fmt::Display, remedy: impl fmt::Display) -> Finding {
     Finding { severity: Severity::Bad, text: text.to_string(), remedy: remedy.to_string() }
 }
 
-/// The settings of brokers that are looked at.
-const SETTINGS: [&str; 6] = [
-    "authorizer.class.name",
-    "ssl.principal.mapping.rules",
-    "auto.create.topics.enable",
-    "allow.everyone.if.no.acl.found",
-    "ssl.client.auth",
-    "transaction.state.log.replication.factor",
-];
+/// Settings that a listener can have of its own, as `listener.name.<listener>.<setting>`.
+const MAPPING_RULES: &str = "ssl.principal.mapping.rules";
+const CLIENT_AUTH: &str = "ssl.client.auth";
+/// Longer than the id of any client, so that no client's topic has this name.
+const NO_TOPIC: &str = "doctor-tries-here-whether-settings-and-partitions-may-be-changed";
 
 /// Looks at the brokers' settings, at what tel-control may do, and at the control topics if they are there. `stranger` is a connection
 /// with a certificate of this system's CA that has no rights: whether brokers trust the CA, and whether they refuse who has no rights.
@@ -88,10 +85,12 @@ pub fn examine(admin: &Admin, namespace: &Namespace, stranger: Option<&Connectio
     let mut findings = vec![good(format_args!("cluster {} with {count} brokers", cluster.id))];
     findings.extend(check_rights(&cluster.allowed));
     findings.push(examine_groups(admin));
+    let ports = stranger.and_then(|stranger| stranger.get("bootstrap.servers")).map(ports).unwrap_or_default();
     for broker in &cluster.brokers {
-        findings.extend(examine_broker(admin, broker, count));
+        findings.extend(examine_broker(admin, broker, count, &ports));
     }
     findings.extend(examine_topics(admin));
+    findings.extend(examine_client_topics(admin, namespace));
     findings.extend(match admin.describe_acls(&AclFilter::of("User:*")) {
         Ok(acls) => check_everyone_s(namespace, &acls),
         Err(error) => vec![bad(error, "")],
@@ -148,24 +147,26 @@ fn examine_groups(admin: &Admin) -> Finding {
     }
 }
 
-fn examine_broker(admin: &Admin, broker: &Broker, count: usize) -> Vec<Finding> {
+/// The ports of a list of addresses.
+fn ports(servers: &str) -> Vec<&str> {
+    servers.split(',').filter_map(|server| Some(server.trim().rsplit_once(':')?.1)).collect()
+}
+
+fn examine_broker(admin: &Admin, broker: &Broker, count: usize, ports: &[&str]) -> Vec<Finding> {
     let who = format!("broker {} ({}:{})", broker.id, broker.host, broker.port);
     // An authorizer's own settings are not among those that can be asked for by name.
     match admin
         .describe_configs(&[ConfigOf::Broker(broker.id)], &[])
         .and_then(|mut found| found.pop().unwrap_or(Ok(Vec::new())))
     {
-        Ok(config) => check_broker(&who, &config, count),
+        Ok(config) => check_broker(&who, &config, count, ports),
         Err(error) => vec![bad(format_args!("{who}: {error}"), "its settings are not known")],
     }
 }
 
-fn check_broker(who: &str, config: &[ConfigEntry], count: usize) -> Vec<Finding> {
-    let config: BTreeMap<&str, &ConfigEntry> = config
-        .iter()
-        .filter(|entry| SETTINGS.contains(&entry.name.as_str()))
-        .map(|entry| (entry.name.as_str(), entry))
-        .collect();
+/// `ports` are those where clients find the brokers, as far as known.
+fn check_broker(who: &str, config: &[ConfigEntry], count: usize, ports: &[&str]) -> Vec<Finding> {
+    let config: BTreeMap<&str, &ConfigEntry> = config.iter().map(|entry| (entry.name.as_str(), entry)).collect();
     let value = |name: &str| config.get(name).and_then(|entry| entry.value.as_deref());
     let mut findings = Vec::new();
     let mut expect = |name: &str, is_good: &dyn Fn(&str) -> bool, remedy: &str| {
@@ -179,22 +180,30 @@ fn check_broker(who: &str, config: &[ConfigEntry], count: usize) -> Vec<Finding>
         "without one everybody may do everything; set org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     );
     expect(
-        "ssl.principal.mapping.rules",
-        &|found| found == "DEFAULT" || found.is_empty(),
-        "principals would not be CN=…, so that no client has its rights; set it to DEFAULT for the clients' listener",
-    );
-    expect(
         "auto.create.topics.enable",
         &|found| found == "false",
         "a deleted client's topic would come back, without its settings; set it to false",
     );
-    findings.push(check_everyone(who, config.get("allow.everyone.if.no.acl.found").copied()));
-    if value("ssl.client.auth") != Some("required") {
-        findings.push(look(
-            format_args!("{who}: ssl.client.auth is {}", value("ssl.client.auth").unwrap_or("not set")),
-            "it must be required for the clients' listener, unless that one has its own setting",
-        ));
+    let listeners = clients_listeners(value("advertised.listeners").or(value("listeners")), ports);
+    for (name, found) in of_listeners(&config, MAPPING_RULES, listeners.as_deref()) {
+        let text = format!("{who}: {name} is {}", found.unwrap_or("not set"));
+        findings.push(match found {
+            None | Some("" | "DEFAULT") => good(text),
+            Some(_) => bad(
+                text,
+                "principals would not be CN=…, so that no client has its rights; set it to DEFAULT for the clients' listener",
+            ),
+        });
     }
+    for (name, found) in of_listeners(&config, CLIENT_AUTH, listeners.as_deref()) {
+        if found != Some("required") {
+            findings.push(look(
+                format_args!("{who}: {name} is {}", found.unwrap_or("not set")),
+                "it must be required for the clients' listener",
+            ));
+        }
+    }
+    findings.push(check_everyone(who, config.get("allow.everyone.if.no.acl.found").copied()));
     let replicas = value("transaction.state.log.replication.factor").and_then(|value| value.parse::<usize>().ok());
     if let Some(replicas) = replicas.filter(|replicas| *replicas > count) {
         findings.push(bad(
@@ -203,6 +212,41 @@ fn check_broker(who: &str, config: &[ConfigEntry], count: usize) -> Vec<Finding>
         ));
     }
     findings
+}
+
+/// The names of the listeners at these ports, as settings have them, of a list such as `CLIENTS://host:9093,ADMIN://host:9094`. None if
+/// that cannot be told, as behind something that forwards another port.
+fn clients_listeners(advertised: Option<&str>, ports: &[&str]) -> Option<Vec<String>> {
+    let is_theirs = |address: &str| address.rsplit_once(':').is_some_and(|(_, port)| ports.contains(&port));
+    let listeners = advertised?.split(',').filter_map(|listener| listener.trim().split_once("://"));
+    let theirs: Vec<String> =
+        listeners.filter(|(_, address)| is_theirs(address)).map(|(name, _)| name.to_lowercase()).collect();
+    (!theirs.is_empty()).then_some(theirs)
+}
+
+/// What `setting` is for the clients' listeners: the listener's own where it has one, the broker's otherwise. Where the clients'
+/// listeners are not known, each could be one.
+fn of_listeners<'a>(
+    config: &BTreeMap<&'a str, &'a ConfigEntry>,
+    setting: &'a str,
+    listeners: Option<&[String]>,
+) -> Vec<(&'a str, Option<&'a str>)> {
+    let own = |name: &'a str| name.strip_prefix("listener.name.")?.strip_suffix(setting)?.strip_suffix('.');
+    let mut found: Vec<(&str, Option<&str>)> = Vec::new();
+    let mut without_own = listeners.map(<[String]>::to_vec);
+    for (name, entry) in config {
+        let Some(listener) = own(name) else { continue };
+        if listeners.is_none_or(|listeners| listeners.iter().any(|theirs| theirs == listener)) {
+            found.push((name, entry.value.as_deref()));
+        }
+        if let Some(without_own) = &mut without_own {
+            without_own.retain(|theirs| theirs != listener);
+        }
+    }
+    if without_own.is_none_or(|without_own| !without_own.is_empty()) {
+        found.push((setting, config.get(setting).and_then(|entry| entry.value.as_deref())));
+    }
+    found
 }
 
 fn check_everyone(who: &str, entry: Option<&ConfigEntry>) -> Finding {
@@ -287,6 +331,42 @@ fn examine_topics(admin: &Admin) -> Vec<Finding> {
     findings
 }
 
+/// Whether clients' topics may be changed, tried where there is none: brokers look at rights first. Nothing changes by it.
+fn examine_client_topics(admin: &Admin, namespace: &Namespace) -> Vec<Finding> {
+    let prefix = namespace.as_str();
+    let name = format!("{prefix}{NO_TOPIC}");
+    let of = ConfigOf::Topic(name.clone());
+    let change = ConfigChange::Set("retention.ms".to_owned(), "86400000".to_owned());
+    let first = |answers: Result<Vec<Result<()>>>| answers.and_then(|mut answers| answers.pop().unwrap_or(Ok(())));
+    let tried = [
+        (
+            "DescribeConfigs",
+            first(
+                admin
+                    .describe_configs(std::slice::from_ref(&of), &[])
+                    .map(|found| found.into_iter().map(|found| found.map(|_| ())).collect()),
+            ),
+        ),
+        ("AlterConfigs", first(admin.alter_configs(&[(of, vec![change])]))),
+        ("Alter", first(admin.create_partitions(&[(name.clone(), 1)]))),
+    ];
+    let mut findings: Vec<Finding> = tried
+        .into_iter()
+        .filter_map(|(right, answer)| match answer {
+            Err(error) if error.kind == Kind::NotFound => None,
+            Ok(()) => None,
+            Err(error) => Some(bad(
+                format_args!("topics {prefix}…: tel-control may not do what needs {right}: {error}"),
+                format_args!("give its principal {right} on topics with the prefix {prefix}"),
+            )),
+        })
+        .collect();
+    if findings.is_empty() {
+        findings.push(good(format_args!("tel-control may change topics {prefix}…")));
+    }
+    findings
+}
+
 /// What somebody may do who has a certificate of this system's CA and no rights.
 fn examine_stranger(connection: &Connection) -> Vec<Finding> {
     let asked = Admin::new(connection).and_then(|mut admin| {
@@ -347,11 +427,11 @@ mod tests {
 
     #[test]
     fn each_bad_setting_is_found_by_name() {
-        assert_eq!(worst(&check_broker("b", &config(&GOOD), 1)), Severity::Good);
+        assert_eq!(worst(&check_broker("b", &config(&GOOD), 1, &[])), Severity::Good);
         for (at, value) in [(0, ""), (1, "RULE:^CN=(.*)$/$1/"), (2, "true")] {
             let mut settings = GOOD;
             settings[at].1 = Some(value);
-            let findings = check_broker("b", &config(&settings), 1);
+            let findings = check_broker("b", &config(&settings), 1, &[]);
             let bad: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Bad).collect();
             assert_eq!(bad.len(), 1);
             assert!(bad[0].text.contains(GOOD[at].0) && !bad[0].remedy.is_empty(), "{}", bad[0]);
@@ -360,11 +440,44 @@ mod tests {
             [(Some("true"), Severity::Bad), (Some("false"), Severity::Good), (None, Severity::Look)]
         {
             let settings = [&GOOD[..], &[("allow.everyone.if.no.acl.found", value)]].concat();
-            assert_eq!(worst(&check_broker("b", &config(&settings), 1)), severity);
+            assert_eq!(worst(&check_broker("b", &config(&settings), 1, &[])), severity);
         }
         let settings = [&GOOD[..], &[("transaction.state.log.replication.factor", Some("3"))]].concat();
-        assert_eq!(worst(&check_broker("b", &config(&settings), 1)), Severity::Bad);
-        assert_eq!(worst(&check_broker("b", &config(&settings), 3)), Severity::Good);
+        assert_eq!(worst(&check_broker("b", &config(&settings), 1, &[])), Severity::Bad);
+        assert_eq!(worst(&check_broker("b", &config(&settings), 3, &[])), Severity::Good);
+    }
+
+    #[test]
+    fn a_listener_s_own_settings_count_for_clients_if_it_is_theirs() {
+        const LISTENERS: &str = "advertised.listeners";
+        const OWN_RULES: &str = "listener.name.clients.ssl.principal.mapping.rules";
+        const OWN_AUTH: &str = "listener.name.clients.ssl.client.auth";
+        let rules = Some("RULE:^CN=(.*)$/$1/");
+        let worst_of = |changed: &[(&str, Option<&str>)], ports: &[&str]| {
+            let mut settings = vec![(LISTENERS, Some("CLIENTS://k.example:9093,ADMIN://k.example:9094"))];
+            settings.extend(GOOD.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name)));
+            settings.extend(changed);
+            worst(&check_broker("b", &config(&settings), 1, ports))
+        };
+        // The clients' listener is at 9093; where none is known, any could be theirs.
+        for (ports, own, other) in [
+            (&["9093"][..], Severity::Bad, Severity::Good),
+            (&["9094"], Severity::Good, Severity::Bad),
+            (&["19093"], Severity::Bad, Severity::Bad),
+            (&[], Severity::Bad, Severity::Bad),
+        ] {
+            assert_eq!(worst_of(&[(OWN_RULES, rules)], ports), own, "{ports:?}");
+            assert_eq!(
+                worst_of(&[("listener.name.admin.ssl.principal.mapping.rules", rules)], ports),
+                other,
+                "{ports:?}"
+            );
+        }
+        // What the clients' listener has of its own is what counts there.
+        assert_eq!(worst_of(&[(MAPPING_RULES, rules)], &["9093"]), Severity::Bad);
+        assert_eq!(worst_of(&[(MAPPING_RULES, rules), (OWN_RULES, Some("DEFAULT"))], &["9093"]), Severity::Good);
+        assert_eq!(worst_of(&[(OWN_AUTH, Some("none"))], &["9093"]), Severity::Look);
+        assert_eq!(worst_of(&[(CLIENT_AUTH, None), (OWN_AUTH, Some("required"))], &["9093"]), Severity::Good);
     }
 
     #[test]

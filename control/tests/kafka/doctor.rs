@@ -17,11 +17,19 @@ fn a_right_broker_is_right() {
     assert_eq!(bad(&findings), Vec::<String>::new());
     assert!(findings.iter().any(|finding| finding.text.contains("who has no rights is refused")), "{findings:#?}");
 
+    assert!(findings.iter().any(|finding| finding.text.contains("may change topics")), "{findings:#?}");
+
     // Who looks without rights is told which are missing.
     let nobody = Admin::new(&broker.connection("stranger")).unwrap();
     let found = bad(&examine(&nobody, &namespace(), None)).join("\n");
-    for right in ["Alter on the cluster", "Describe on the cluster", "Create on the cluster", "Describe on all groups"]
-    {
+    for right in [
+        "Alter on the cluster",
+        "Describe on the cluster",
+        "Create on the cluster",
+        "Describe on all groups",
+        "AlterConfigs on topics",
+        "Alter on topics",
+    ] {
         assert!(found.contains(right), "{right}: {found}");
     }
 }
@@ -52,6 +60,16 @@ fn what_is_wrong_with_a_broker_is_found_by_name() {
     let everyone =
         findings.iter().find(|finding| finding.text.contains("allow.everyone.if.no.acl.found")).expect("a finding");
     assert!(everyone.severity > Severity::Good, "{everyone}");
+
+    // Settings of the one listener of clients alone.
+    broker.restart_with(
+        "ssl.principal.mapping.rules=DEFAULT\nlistener.name.ssl.ssl.principal.mapping.rules=RULE:^CN=(.*?),.*$/$1/,DEFAULT\n\
+         listener.name.ssl.ssl.client.auth=requested",
+    );
+    let findings = examine(&admin, &namespace(), Some(&broker.connection("stranger")));
+    let found = bad(&findings).join("\n");
+    assert!(found.contains("listener.name.ssl.ssl.principal.mapping.rules is RULE"), "{found}");
+    assert!(findings.iter().any(|finding| finding.text.contains("listener.name.ssl.ssl.client.auth is requested")));
 
     broker.restart_with("authorizer.class.name=");
     let findings = examine(&admin, &namespace(), None);

@@ -61,6 +61,8 @@ pub enum Request {
     ClientSet(String, Vec<String>),
     /// End its service.
     ClientRemove(String),
+    /// The topic of its name is its topic, whoever made it.
+    ClientTakeOver(String),
     /// A file of clients.
     ClientImport(PathBuf),
     /// Make one, here or for a request, and write it to a folder or standard output.
@@ -209,6 +211,7 @@ fn request(words: &[&str], options: &mut Options<'_>) -> Result<Request, String>
             Request::ClientSet((*id).into(), texts(settings))
         }
         ["client", "remove", id] => Request::ClientRemove((*id).into()),
+        ["client", "take-over", id] => Request::ClientTakeOver((*id).into()),
         ["client", "import", file] => Request::ClientImport(PathBuf::from(file)),
         ["credential", "add", id] => {
             Request::CredentialAdd { id: (*id).into(), csr: options.path("--csr"), out: options.path("--out") }

@@ -127,6 +127,18 @@ pub async fn remove(api: &Api, id: &str) -> Done {
     Ok(())
 }
 
+/// Takes the topic that is there for the client's.
+pub async fn take_over(api: &Api, id: &str) -> Done {
+    let answer = api.ask("POST", &format!("/clients/{}/take-over", part(id)), None).await?;
+    api.show(&answer.json()?, |client| {
+        let what =
+            if client.get("leaving").is_some() { "deleted when its time is over" } else { "configured as its own" };
+        format!("{id}: topic {} is its topic, and {what}\n", cell(client, "topic"))
+    })?;
+    api.note_recorded();
+    Ok(())
+}
+
 /// An entry of a file of clients.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Entry {

@@ -39,6 +39,7 @@ use: tel-control serve             serve API, panel and this command line, and b
      tel-control client add ID [KEY=VALUE]...     sample, max_lines_per_second, partitions, retention_ms
      tel-control client set ID KEY=VALUE...       KEY= for the default
      tel-control client list | show ID | remove ID | import FILE
+     tel-control client take-over ID              the topic of its name is its topic, though somebody else made it
      tel-control credential add ID [--csr FILE] [--out DIR] | list ID | revoke ID NUMBER
      tel-control bundle ID --out FILE.zip         what the client downloads, with a new credential
      tel-control edge add NAME --out DIR [--csr FILE] [--bootstrap SERVERS] [--at DIR] | list | retire NAME
@@ -156,6 +157,7 @@ async fn ask(config: Config, request: &Request, json: bool) -> Done {
         Request::ClientShow(id) => clients::show(&api, id).await,
         Request::ClientSet(id, settings) => clients::set(&api, id, settings).await,
         Request::ClientRemove(id) => clients::remove(&api, id).await,
+        Request::ClientTakeOver(id) => clients::take_over(&api, id).await,
         Request::ClientImport(file) => clients::import(&api, file).await,
         Request::CredentialAdd { id, csr, out } => credentials::add(&api, id, csr.as_deref(), out.as_deref()).await,
         Request::CredentialList(id) => credentials::list(&api, id).await,

@@ -66,8 +66,10 @@ pub struct TopicPlan {
     pub steps: Vec<Step>,
     /// What is not as wanted and stays so: the topic, and what differs.
     pub conflicts: Vec<(String, String)>,
-    /// The topics that are there.
+    /// The topics that are there and the clients'.
     pub ids: BTreeMap<String, TopicId>,
+    /// Those of the conflicts that are about the topic as a whole: it is somebody else's.
+    pub foreign: BTreeSet<String>,
 }
 
 /// What became of a topic.
@@ -111,7 +113,9 @@ pub fn look_up_each(admin: &Admin, wanted: &[Wanted]) -> Result<Vec<Result<Optio
 
 /// Compares what there should be with what was found, one for each of `wanted`.
 ///
-/// A topic that is there without a recorded id is taken for the client's: its name is this system's own.
+/// A topic that is there under another id than the recorded one, or without one, is somebody else's, whatever its name. One without
+/// is the client's all the same if it has the very settings with which it was about to be made ([`Wanted::applied`]): whoever made it
+/// ended before its id was recorded.
 ///
 /// # Errors
 /// `Invalid` for a topic outside of the namespace.
@@ -136,9 +140,17 @@ fn compare(plan: &mut TopicPlan, wanted: &Wanted, found: &Found) {
     let Wanted { name, id, policy, applied } = wanted;
     let topic = &found.topic;
     let mut conflict = |text: String| plan.conflicts.push((name.clone(), text));
-    if let Some(id) = id.as_ref().filter(|id| **id != topic.id) {
-        conflict(format!("it was made anew by somebody else: its id is {}, not {id}", topic.id));
+    let foreign = match id {
+        Some(id) if *id != topic.id => {
+            Some(format!("it was made anew by somebody else: its id is {}, not {id}", topic.id))
+        }
+        None if !is_as_made(wanted, found) => Some(format!("it was made by somebody else: its id is {}", topic.id)),
+        _ => None,
+    };
+    if let Some(text) = foreign {
+        conflict(text);
         // What it is like is somebody else's choice, too, until an operator takes it over.
+        plan.foreign.insert(name.clone());
         return;
     }
     if policy.replication > 0 && topic.replication != policy.replication {
@@ -149,9 +161,7 @@ fn compare(plan: &mut TopicPlan, wanted: &Wanted, found: &Found) {
     }
     let mut changes = Vec::new();
     for (key, value) in &policy.config {
-        let entry = found.config.iter().find(|entry| entry.name == *key);
-        let set = entry.filter(|entry| entry.source == ConfigSource::Topic).and_then(|entry| entry.value.as_ref());
-        match set {
+        match set_on(found, key) {
             Some(set) if set == value => {}
             Some(set) if applied.get(key).is_none_or(|ours| !ours.contains(set)) => {
                 conflict(format!("{key} was set to {set} by somebody else, not {value}"))
@@ -168,9 +178,23 @@ fn compare(plan: &mut TopicPlan, wanted: &Wanted, found: &Found) {
     plan.ids.insert(name.clone(), topic.id.clone());
 }
 
-/// Does what is to be done, and tells the id of each topic of the plan. Doing it again changes nothing.
+/// The value that somebody has set on the topic itself.
+fn set_on<'a>(found: &'a Found, key: &str) -> Option<&'a String> {
+    let entry = found.config.iter().find(|entry| entry.name == key);
+    entry.filter(|entry| entry.source == ConfigSource::Topic).and_then(|entry| entry.value.as_ref())
+}
+
+/// Whether it has all the settings with which it was about to be made, which nobody else sets by chance.
+fn is_as_made(wanted: &Wanted, found: &Found) -> bool {
+    let was_set =
+        |key: &String| wanted.applied.get(key).zip(set_on(found, key)).is_some_and(|(ours, set)| ours.contains(set));
+    !wanted.policy.config.is_empty() && wanted.policy.config.keys().all(was_set)
+}
+
+/// Does what is to be done, and tells the id of each topic of the plan.
 ///
-/// A topic that was made is waited for until the brokers know it.
+/// A topic that was made is waited for until the brokers know it. One that was to be made and is there by then is a `Conflict`: whose
+/// it is, the next look tells.
 ///
 /// # Errors
 /// That of a request as a whole; else each topic has its own.
@@ -192,7 +216,13 @@ pub fn apply(admin: &Admin, plan: &TopicPlan) -> Result<Vec<Applied>> {
         }
     }
     if !new.is_empty() {
-        let results = admin.create_topics(&new)?.into_iter().map(|result| result.map(|_: Created| ())).collect();
+        let made = |(result, topic): (Result<Created>, &NewTopic)| match result? {
+            Created::New => Ok(()),
+            Created::Existed => {
+                Err(Error::conflict(format!("topic {}: is there, though it was not a moment ago", topic.name)))
+            }
+        };
+        let results = admin.create_topics(&new)?.into_iter().zip(&new).map(made).collect();
         fail(&mut new.iter().map(|topic| &topic.name), results);
     }
     if !grow.is_empty() {
@@ -350,7 +380,7 @@ mod tests {
     fn only_what_this_code_set_is_changed() {
         let one = |source, applied: &[(&str, &str)]| {
             let plan = plan_one(
-                wanted(None, &[("retention.ms", "2")], applied),
+                wanted(Some("a"), &[("retention.ms", "2")], applied),
                 found("a", 2, &[("retention.ms", "1", source)]),
             );
             (plan.steps.len(), plan.conflicts.len())
@@ -364,8 +394,9 @@ mod tests {
 
     #[test]
     fn partitions_grow_and_never_shrink() {
-        assert_eq!(plan_one(wanted(None, &[], &[]), found("a", 1, &[])).steps, [Step::Grow("logs.c83".into(), 1, 2)]);
-        let more = plan_one(wanted(None, &[], &[]), found("a", 3, &[]));
+        let one = |partitions| plan_one(wanted(Some("a"), &[], &[]), found("a", partitions, &[]));
+        assert_eq!(one(1).steps, [Step::Grow("logs.c83".into(), 1, 2)]);
+        let more = one(3);
         assert!(more.steps.is_empty() && more.conflicts.len() == 1);
     }
 
@@ -373,7 +404,25 @@ mod tests {
     fn a_topic_with_another_id_is_let_alone() {
         let plan = plan_one(wanted(Some("b"), &[("retention.ms", "2")], &[]), found("a", 1, &[]));
         assert!(plan.steps.is_empty() && plan.ids.is_empty());
-        assert!(plan.conflicts[0].1.contains("made anew"));
+        assert!(plan.conflicts[0].1.contains("made anew") && plan.foreign.contains("logs.c83"));
+    }
+
+    #[test]
+    fn a_topic_without_a_recorded_id_is_the_client_s_only_as_it_was_about_to_be_made() {
+        let wants = [("cleanup.policy", "delete"), ("retention.ms", "2")];
+        let is_ours = |applied: &[(&str, &str)], source, retention| {
+            let config = [("cleanup.policy", "delete", ConfigSource::Topic), ("retention.ms", retention, source)];
+            let plan = plan_one(wanted(None, &wants, applied), found("a", 1, &config));
+            let nothing = plan.steps.is_empty() && plan.ids.is_empty() && plan.foreign.contains("logs.c83");
+            assert!(nothing != plan.ids.contains_key("logs.c83"), "{plan:?}");
+            !nothing
+        };
+        assert!(is_ours(&wants, ConfigSource::Topic, "2"));
+        // It was to be configured otherwise since.
+        assert!(is_ours(&[("cleanup.policy", "delete"), ("retention.ms", "1")], ConfigSource::Topic, "1"));
+        assert!(!is_ours(&[], ConfigSource::Topic, "2"));
+        assert!(!is_ours(&wants, ConfigSource::Topic, "3"));
+        assert!(!is_ours(&wants, ConfigSource::Broker, "2"));
     }
 
     #[test]

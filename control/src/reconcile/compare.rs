@@ -12,7 +12,7 @@ use crate::kafka::topics::{self, Found, Wanted};
 use crate::kafka::{quotas, PATIENCE};
 use crate::names::ClientId;
 use crate::store::{Client, Credential, Desired, Millis, OwnSettings, Step};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// All of Kafka that is looked at in one go.
 pub(super) struct Snapshot {
@@ -82,18 +82,25 @@ pub(super) async fn page(app: &App, snapshot: &Snapshot, clients: &[Client]) -> 
     let ids: Vec<ClientId> = clients.iter().map(|client| client.id.clone()).collect();
     let credentials = app.store().credentials_of(&ids).await?;
     let own = app.store().own_settings(&ids).await?;
-    let mut differences = of_topics(app, clients, &own).await?;
+    let (mut differences, foreign) = of_topics(app, clients, &own).await?;
     let none: Vec<Credential> = Vec::new();
     for client in clients {
         let access = rights::access(client, credentials.get(&client.id).unwrap_or(&none), snapshot.at);
-        of_rights(app, snapshot, client, &access, &mut differences);
-        of_list(snapshot, client, &mut differences);
+        let has_topic = !foreign.contains(&client.id);
+        of_rights(app, snapshot, client, &access, has_topic, &mut differences);
+        if has_topic {
+            of_list(snapshot, client, &mut differences);
+        }
     }
     Ok(differences)
 }
 
-/// Of topics that are wanted, and of those whose time is over.
-async fn of_topics(app: &App, clients: &[Client], own: &HashMap<ClientId, OwnSettings>) -> Result<Vec<Difference>> {
+/// Of topics that are wanted, and of those whose time is over; and the clients whose topic is somebody else's.
+async fn of_topics(
+    app: &App,
+    clients: &[Client],
+    own: &HashMap<ClientId, OwnSettings>,
+) -> Result<(Vec<Difference>, HashSet<ClientId>)> {
     let none = OwnSettings::new();
     let mut differences = Vec::new();
     let (mut ids, mut wanted): (HashMap<String, ClientId>, Vec<Wanted>) = (HashMap::new(), Vec::new());
@@ -155,12 +162,15 @@ async fn of_topics(app: &App, clients: &[Client], own: &HashMap<ClientId, OwnSet
         }
     }
     for (name, text) in plan.conflicts {
-        add(&name, About::Conflict, format!("topic {name}: {text}"));
+        let way_out = ids.get(&name).filter(|_| plan.foreign.contains(&name)).map(topic::way_out);
+        let way_out = way_out.map(|way_out| format!("; {way_out}")).unwrap_or_default();
+        add(&name, About::Conflict, format!("topic {name}: {text}{way_out}"));
     }
     for (name, error) in failed {
         add(&name, About::Conflict, error.text);
     }
-    Ok(differences)
+    let foreign = plan.foreign.iter().filter_map(|name| ids.get(name).cloned()).collect();
+    Ok((differences, foreign))
 }
 
 fn setting(change: &ConfigChange) -> String {
@@ -170,13 +180,22 @@ fn setting(change: &ConfigChange) -> String {
     }
 }
 
-fn of_rights(app: &App, snapshot: &Snapshot, client: &Client, access: &ClientAccess, into: &mut Vec<Difference>) {
+fn of_rights(
+    app: &App,
+    snapshot: &Snapshot,
+    client: &Client,
+    access: &ClientAccess,
+    has_topic: bool,
+    into: &mut Vec<Difference>,
+) {
     let wanted = client.desired == Desired::Wanted;
     let step = if wanted { Step::Acls } else { Step::AclsRemoved };
     let none = Vec::new();
     let found = snapshot.rights.get(client.id.as_str()).unwrap_or(&none);
     let plan = acls::plan(app.namespace(), std::slice::from_ref(access), &[], found);
-    into.extend(plan.create.iter().map(|acl| todo(&client.id, step, format!("create ACL {acl}"))));
+    if has_topic {
+        into.extend(plan.create.iter().map(|acl| todo(&client.id, step, format!("create ACL {acl}"))));
+    }
     into.extend(plan.delete.iter().map(|acl| todo(&client.id, step, format!("delete ACL {acl}"))));
     into.extend(plan.strange.iter().map(|strange| Difference {
         id: client.id.clone(),

@@ -2,6 +2,7 @@
 
 use super::leader::Leader;
 use super::task::Task;
+use super::topic::TAKE_OVER;
 use super::{halt, Trouble, Work};
 use crate::app::now;
 use crate::error::{Error, Kind};
@@ -93,8 +94,9 @@ pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task]) -> Work<()> {
 
 fn other_id(task: &mut Task, found: &TopicId, recorded: &TopicId) {
     let text = format!(
-        "topic {}: was made anew by somebody else (id {found}, not {recorded}), and stays; delete it by hand, or take it over",
-        task.client.topic
+        "topic {}: was made anew by somebody else (id {found}, not {recorded}), and stays: delete it by hand, or have it deleted as the \
+         client's ({TAKE_OVER} {})",
+        task.client.topic, task.client.id
     );
     task.failed(Step::TopicDeleted, &text);
 }

@@ -108,8 +108,10 @@ pub async fn accept(app: &App, who: &Actor) -> Result<Recovered> {
 /// Takes over what Kafka has. Nothing in Kafka is changed.
 pub(super) async fn recover(app: &App, who: &Actor, list: &ListState) -> Work<Recovered> {
     let grace = Millis::try_from(app.config().grace_period.as_millis()).unwrap_or(Millis::MAX);
+    let (listed, topics) = adopted(app, list).await?;
     let mut recovery = Recovery {
-        listed: adopted(app, list).await?,
+        listed,
+        topics,
         without_rights: Vec::new(),
         delete_after: now().saturating_add(grace),
     };
@@ -131,9 +133,9 @@ pub(super) async fn recover(app: &App, who: &Actor, list: &ListState) -> Work<Re
     Ok(recovered)
 }
 
-/// The clients on the list as they would be added. Those that are not known get the settings that their topics have.
-async fn adopted(app: &App, list: &ListState) -> Work<Vec<NewClient>> {
-    let unknown: HashSet<&str> = unknown(app, list).await?.into_iter().map(|listed| listed.id.as_str()).collect();
+/// The clients on the list as they would be added, and the ids of topics that are not recorded: of whoever is on the list, the topic is
+/// the client's. Clients that are not known get the settings that their topics have.
+async fn adopted(app: &App, list: &ListState) -> Work<(Vec<NewClient>, Vec<(ClientId, String)>)> {
     let mut new = Vec::new();
     for listed in list.clients.values() {
         let Some(id) = adoptable(app.namespace(), listed) else { continue };
@@ -146,17 +148,23 @@ async fn adopted(app: &App, list: &ListState) -> Work<Vec<NewClient>> {
         new.push(NewClient { id, topic: listed.topic.clone(), settings });
     }
     let mut of_topics: HashMap<String, ClientSettings> = HashMap::new();
-    let to_look_up: Vec<&NewClient> = new.iter().filter(|client| unknown.contains(client.id.as_str())).collect();
-    for page in to_look_up.chunks(PAGE) {
+    let mut topic_ids = Vec::new();
+    for page in new.chunks(PAGE) {
+        let ids: Vec<ClientId> = page.iter().map(|client| client.id.clone()).collect();
+        let known = app.store().clients_of(&ids).await?;
+        let recorded: HashSet<&ClientId> =
+            known.iter().filter(|client| client.topic_id.is_some()).map(|client| &client.id).collect();
+        let open: Vec<&NewClient> = page.iter().filter(|client| !recorded.contains(&client.id)).collect();
         let mut wanted: Vec<Wanted> = Vec::new();
-        for new in page {
+        for new in &open {
             let client = as_client(new);
             wanted.push(topic::wanted(app, &client, &OwnSettings::new())?);
         }
         let found = app.kafka(move |admin, _| Ok((topics::look_up_each(admin, &wanted)?, wanted)));
         let (found, wanted) = found.await.map_err(super::Trouble::Kafka)?;
-        for (found, wanted) in found.into_iter().zip(wanted) {
+        for ((found, wanted), new) in found.into_iter().zip(wanted).zip(open) {
             let Ok(Some(found)) = found else { continue };
+            topic_ids.push((new.id.clone(), found.topic.id.as_str().to_owned()));
             let retention =
                 found.config.iter().find(|entry| entry.name == "retention.ms" && entry.source == ConfigSource::Topic);
             let differs = |value: &&String| wanted.policy.config.get("retention.ms") != Some(*value);
@@ -176,7 +184,7 @@ async fn adopted(app: &App, list: &ListState) -> Work<Vec<NewClient>> {
             (client.settings.retention_ms, client.settings.partitions) = (settings.retention_ms, settings.partitions);
         }
     }
-    Ok(new)
+    Ok((new, topic_ids))
 }
 
 fn as_client(new: &NewClient) -> Client {

@@ -17,7 +17,7 @@
 //! - All it does can be done again: it may be killed between any two lines. What it is about to change is noted before, what it has
 //!   changed after.
 //! - It touches its own: topics under their recorded ids, settings that it set, rights of its clients and edges. What others did is
-//!   told as a conflict or as strange, and stays.
+//!   told as a conflict or as strange, and stays. A topic that others made becomes a client's by an operator's word ([`take_over_topic`]).
 //! - A topic is deleted if its client has left, its time is over, and the id is the recorded one.
 //! - The list loses a client if that has left, or if this very database has never heard of it. A database that was restored takes
 //!   over what the list has; another one waits for an operator ([`accept`]).
@@ -52,7 +52,7 @@ pub use list::accept_list;
 pub use marker::accept;
 pub use plan::{plan, Plan};
 pub(crate) use topic::longest_kept_ms;
-pub use topic::take_over_topic;
+pub use topic::{can_take_over, take_over_topic};
 
 pub use crate::status::{PassView, Role, Status};
 

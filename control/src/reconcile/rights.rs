@@ -6,8 +6,9 @@ use super::{halt, Trouble, Work};
 use crate::app::now;
 use crate::kafka::acls::{self, AclPlan, ClientAccess, EdgeAccess, Principal};
 use crate::kafka::admin::Acl;
+use crate::names::ClientId;
 use crate::store::{Client, Credential, Desired, Edge, Millis, Step, StepState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Rights of others that a client's step names.
 const NAMED: usize = 3;
@@ -51,6 +52,9 @@ pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task]) -> Work<()> {
     let at = now();
     let mut open: Vec<&mut Task> = tasks.iter_mut().filter(|task| task.is_open(step(task))).collect();
     let has_failed = |task: &Task| task.row(step(task)).is_some_and(|row| row.state == StepState::Failed);
+    // Nobody may read a topic that may be somebody else's; what ends, ends all the same.
+    let withheld: HashSet<ClientId> =
+        open.iter().filter(|task| task.is_wanted() && !task.has_topic).map(|task| task.client.id.clone()).collect();
     // Those of generations that are not known are found among all rights alone.
     let all = open.iter().any(|task| has_failed(task) || leader.strange.contains(&task.client.id));
     let clients: Vec<ClientAccess> = open
@@ -62,9 +66,14 @@ pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task]) -> Work<()> {
         Ok((BTreeMap::new(), BTreeMap::new()))
     } else {
         let namespace = app.namespace().clone();
+        let withheld = withheld.clone();
         let brought = app.kafka(move |admin, _| {
             let found = if all { acls::look_up_all(admin)? } else { acls::look_up(admin, &clients, &[])? };
-            let plan = acls::plan(&namespace, &clients, &[], &found);
+            let mut plan = acls::plan(&namespace, &clients, &[], &found);
+            plan.create.retain(|acl| match Principal::parse(&acl.principal) {
+                Some(Principal::Client(id, _)) => !withheld.contains(&id),
+                _ => true,
+            });
             Ok((acls::apply_each(admin, &plan)?, strange_of(&plan)))
         });
         leader.of_kafka(brought.await.map_err(Trouble::Kafka)).await?
@@ -89,7 +98,11 @@ pub(super) async fn bring(leader: &mut Leader, tasks: &mut [Task]) -> Work<()> {
             }
             (None, None) => {
                 leader.strange.remove(&task.client.id);
-                task.done(step, "");
+                if withheld.contains(&task.client.id) {
+                    task.blocked(step, Step::Topic);
+                } else {
+                    task.done(step, "");
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kafka::admin::TopicId;
 use crate::kafka::topics::{self, Found, Policy, TopicPlan, Wanted};
 use crate::names::ClientId;
-use crate::store::{Actor, Client, MadeTopic, OwnSettings, Step};
+use crate::store::{Actor, Client, MadeTopic, OwnSettings, Step, TopicNote};
 use std::collections::{BTreeMap, HashMap};
 
 /// Kafka's own default: a week.
@@ -154,13 +154,14 @@ async fn bring_topics(
     let by_name: HashMap<&str, &Wanted> = wanted.iter().map(|wanted| (wanted.name.as_str(), wanted)).collect();
     let changed = changed_names(&plan);
     let mut noted = Vec::new();
-    for task in tasks.iter().filter(|task| changed.contains(&task.client.topic)) {
+    for task in tasks {
+        let Some(is_made) = changed.get(&task.client.topic).copied() else { continue };
         let Some(wanted) = by_name.get(task.client.topic.as_str()) else { continue };
         let mut settings = own.get(&task.client.id).cloned().unwrap_or_default();
         for (key, value) in &wanted.policy.config {
             settings.entry(key.clone()).or_default().insert(value.clone());
         }
-        noted.push((task.client.id.clone(), settings));
+        noted.push(TopicNote { id: task.client.id.clone(), settings, is_made });
     }
     if !noted.is_empty() {
         app.store().note_settings(&noted).await?;
@@ -170,6 +171,9 @@ async fn bring_topics(
     let mut conflicts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, text) in &plan.conflicts {
         conflicts.entry(name.clone()).or_default().push(text.clone());
+    }
+    for task in tasks.iter().filter(|task| plan.foreign.contains(&task.client.topic)) {
+        conflicts.entry(task.client.topic.clone()).or_default().push(way_out(&task.client.id));
     }
     let applied = app.kafka(move |admin, _| topics::apply(admin, &plan)).await.map_err(Trouble::Kafka)?;
     halt::at("topics-applied");
@@ -214,28 +218,41 @@ async fn bring_topics(
     Ok(brought)
 }
 
-fn changed_names(plan: &TopicPlan) -> std::collections::HashSet<String> {
+/// Topics on which something is set, and whether they are made.
+fn changed_names(plan: &TopicPlan) -> HashMap<String, bool> {
     let name = |step: &topics::Step| match step {
-        topics::Step::Create(topic) => Some(topic.name.clone()),
-        topics::Step::Configure(name, _) => Some(name.clone()),
+        topics::Step::Create(topic) => Some((topic.name.clone(), true)),
+        topics::Step::Configure(name, _) => Some((name.clone(), false)),
         topics::Step::Grow(..) => None,
     };
     plan.steps.iter().filter_map(name).collect()
 }
 
-/// Takes the topic that is there now for the client's, although it is not the one that was made for it: an operator's decision.
+/// The command that settles whose a topic is.
+pub(super) const TAKE_OVER: &str = "tel-control client take-over";
+
+/// What an operator can do about a topic that is somebody else's.
+pub(super) fn way_out(id: &ClientId) -> String {
+    format!("nothing of it is changed; delete it, or take it over ({TAKE_OVER} {id})")
+}
+
+/// Whether a failed step of this detail waits for an operator who takes a topic over.
+pub fn can_take_over(detail: &str) -> bool {
+    detail.contains(TAKE_OVER)
+}
+
+/// Takes the topic that is there now for the client's, although it is not the one that was made for it: an operator's decision. From
+/// then on it is configured as the client's, and deleted when that has left. If it is the client's already, nothing is changed.
 ///
 /// # Errors
-/// `NotFound` without the client or the topic; `Unavailable`.
+/// `NotFound` without the client or the topic; `Unavailable` if Kafka or the database is.
 pub async fn take_over_topic(app: &App, who: &Actor, id: &ClientId) -> Result<()> {
     let client = app.store().client(id).await?;
     let client = client.ok_or_else(|| Error::not_found(format!("client {id} is not known")))?;
     let name = client.topic;
     let topic = app.kafka(move |admin, _| Ok(admin.describe_topics(&[name])?.pop())).await?;
     let topic = topic.unwrap_or_else(|| Err(Error::unavailable("topic: no answer")))?;
-    app.store().set_topic_id(who, id, topic.id.as_str(), now()).await?;
-    let steps = [Step::Topic, Step::TopicDeleted];
-    app.store().restart_steps(who, id, &steps, "its topic was taken over", now()).await?;
+    app.store().take_over_topic(who, id, topic.id.as_str(), now()).await?;
     app.wake();
     Ok(())
 }

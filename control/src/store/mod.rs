@@ -53,7 +53,7 @@ pub use requests::Claim;
 pub use sessions::{NewSession, Session};
 pub use steps::{backoff, ClientState, Outcome, Restart, Step, StepRow, StepState, Waiting};
 pub use tokens::{NewToken, Token, Who};
-pub use topics::{MadeTopic, OwnSettings};
+pub use topics::{MadeTopic, OwnSettings, TopicNote};
 pub use usage::{day_of, DayUsage, Usage};
 
 use crate::error::{Error, Kind};

@@ -14,6 +14,8 @@ use serde_json::json;
 pub struct Recovery {
     /// Clients that are on the list; those that are known stay as they are.
     pub listed: Vec<NewClient>,
+    /// The topics of such clients, by Kafka's id: noted of clients for which none is recorded.
+    pub topics: Vec<(ClientId, String)>,
     /// Credentials that are noted as live and have none of their rights: they were revoked in the life that was lost.
     pub without_rights: Vec<(ClientId, u32)>,
     /// No topic is deleted before.
@@ -70,6 +72,17 @@ impl Store {
                     change.audit("client.adopt", &of_client(&listed.id), json!({ "topic": listed.topic }));
                     done.adopted.push(listed.id.clone());
                 }
+            }
+        }
+        for (id, topic_id) in &recovery.topics {
+            let sql = "UPDATE clients SET topic_id = $1 WHERE id = $2 AND topic_id IS NULL";
+            let noted = sqlx::query(sql).bind(topic_id).bind(id.as_str()).execute(&mut *change).await?;
+            if noted.rows_affected() > 0 {
+                change.audit(
+                    "topic.adopt",
+                    &of_client(id),
+                    json!({ "topic_id": topic_id, "why": "the client is on the list" }),
+                );
             }
         }
         for (id, generation) in &recovery.without_rights {

@@ -1,7 +1,8 @@
 //! What is known of the clients' topics: which was made for whom, and what tel-control has set on it.
 
 use super::audit::of_client;
-use super::client::{client_id, find};
+use super::client::{client_id, find, found};
+use super::steps::{restart, Step};
 use super::{corrupt, places, Actor, Millis, Store, LONGEST_PAGE};
 use crate::error::{Error, Result};
 use crate::names::ClientId;
@@ -11,6 +12,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// By setting, the values that tel-control has set on a topic, or was about to: the rest is somebody else's.
 pub type OwnSettings = BTreeMap<String, BTreeSet<String>>;
+
+/// What is about to be set on a client's topic.
+#[derive(Clone, Debug)]
+pub struct TopicNote {
+    /// Whose.
+    pub id: ClientId,
+    /// That, and what tel-control has set on it before.
+    pub settings: OwnSettings,
+    /// The topic itself is about to be made.
+    pub is_made: bool,
+}
 
 /// A topic that is as it should be.
 #[derive(Clone, Debug)]
@@ -46,18 +58,21 @@ impl Store {
         Ok(of)
     }
 
-    /// Notes what will be set on topics, before it is: a crash in between leaves no setting that seems to be somebody else's.
+    /// Notes what will be set on topics, before it is: a crash in between leaves no setting, and no topic, that seems to be somebody
+    /// else's.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn note_settings(&self, settings: &[(ClientId, OwnSettings)]) -> Result<()> {
+    pub async fn note_settings(&self, settings: &[TopicNote]) -> Result<()> {
         let mut seen = self.observe().await?;
-        for (id, settings) in settings {
-            sqlx::query("UPDATE clients SET topic_settings = $1 WHERE id = $2")
-                .bind(json!(settings).to_string())
-                .bind(id.as_str())
-                .execute(&mut *seen)
-                .await?;
+        for TopicNote { id, settings, is_made } in settings {
+            // A topic that is made anew has another id than the one that is gone.
+            let sql = if *is_made {
+                "UPDATE clients SET topic_settings = $1, topic_id = NULL WHERE id = $2"
+            } else {
+                "UPDATE clients SET topic_settings = $1 WHERE id = $2"
+            };
+            sqlx::query(sql).bind(json!(settings).to_string()).bind(id.as_str()).execute(&mut *seen).await?;
         }
         seen.commit().await
     }
@@ -89,5 +104,27 @@ impl Store {
         } else {
             change.commit_unaudited().await
         }
+    }
+    /// Takes a topic for the client's that was not made for it, and has the steps that this is about done again. False, and nothing is
+    /// changed, if it is the client's already.
+    ///
+    /// # Errors
+    /// `NotFound` without the client; `Unavailable`.
+    pub async fn take_over_topic(&self, who: &Actor, id: &ClientId, topic_id: &str, now: Millis) -> Result<bool> {
+        let mut change = self.change(who, now).await?;
+        let client = found(&mut change, id).await?;
+        if client.topic_id.as_deref() == Some(topic_id) {
+            return Ok(false);
+        }
+        sqlx::query("UPDATE clients SET topic_id = $1 WHERE id = $2")
+            .bind(topic_id)
+            .bind(id.as_str())
+            .execute(&mut *change)
+            .await?;
+        restart(&mut change, id, &[Step::Topic, Step::TopicDeleted]).await?;
+        let details = json!({ "topic": client.topic, "from": client.topic_id, "to": topic_id });
+        change.audit("topic.take-over", &of_client(id), details);
+        change.commit().await?;
+        Ok(true)
     }
 }

@@ -21,6 +21,7 @@ const OPERATORS: &[(&str, &str)] = &[
     ("GET", "/api/v1/audit"),
     ("GET", "/api/v1/status"),
     ("GET", "/api/v1/plan"),
+    ("POST", "/api/v1/clients/own/take-over"),
     ("POST", "/api/v1/list/accept"),
     ("POST", "/api/v1/database/accept"),
 ];

@@ -202,6 +202,9 @@ fn what_is_asked_for_while_none_serves_is_there_when_one_does() {
     let answer: serde_json::Value = serde_json::from_str(&place.told(0, &["client", "list", "--json"])).unwrap();
     assert_eq!(answer["clients"][0]["id"], "c83");
 
+    let told = place.told(1, &["client", "take-over", "nobody"]);
+    assert!(told.contains("client nobody is not known"), "{told}");
+
     // One at a time has the database.
     let other = place.command(&["serve"]).output().unwrap();
     assert_eq!(other.status.code(), Some(1));

@@ -19,6 +19,7 @@ const FORMS: &[(&str, Filled, bool)] = &[
     ("/logout", &[], false),
     ("/clients", &[("id", "c84")], true),
     ("/clients/c83/retry", &[], true),
+    ("/clients/c83/take-over", &[], true),
     ("/clients/c83/settings", &[("sample", "0.5")], true),
     ("/clients/c83/lines", &[], true),
     ("/edges", &[("name", "edge-9")], true),
@@ -30,7 +31,7 @@ const FORMS: &[(&str, Filled, bool)] = &[
 ];
 
 /// These wait for Kafka, which is away.
-const NEED_KAFKA: &[&str] = &["/edges/edge-1/retire", "/status/accept-database"];
+const NEED_KAFKA: &[&str] = &["/clients/c83/take-over", "/edges/edge-1/retire", "/status/accept-database"];
 
 /// Every page.
 const PAGES: &[&str] = &[
@@ -269,6 +270,11 @@ fn an_operator_s_work() {
         assert!(list.contains("Kafka says no"));
         assert!(!site.get("/clients?q=C84", Some(&session)).await.text().contains("\"/clients/c83\""));
         assert!(site.get("/clients?q=%25", Some(&session)).await.text().contains("No client is like that"));
+        let button = "action=\"/clients/c84/take-over\"";
+        assert!(!site.get("/clients/c84", Some(&session)).await.text().contains(button));
+        let foreign = "topic logs.c84: it was made by somebody else (tel-control client take-over c84)";
+        stage::step(&site.app, &id("c84"), Step::Topic, StepState::Failed, foreign).await;
+        assert!(site.get("/clients/c84", Some(&session)).await.text().contains(button));
         assert_eq!(site.post("/clients/c84/retry", Some(&session), &[]).await.status, StatusCode::SEE_OTHER);
         assert!(site.app.store().failing(None, 10).await.unwrap().is_empty());
 

@@ -3,7 +3,11 @@
 use crate::system::{delete_topics, until, Place};
 use crate::{id, operator};
 use tel_control::app::now;
-use tel_control::kafka::admin::{Acl, ConfigChange, ConfigOf, NewTopic, Operation, Pattern, ResourceType};
+use tel_control::error::Kind;
+use tel_control::kafka::admin::{
+    Acl, ConfigChange, ConfigOf, ConfigSource, NewTopic, Operation, Pattern, ResourceType,
+};
+use tel_control::kafka::groups;
 use tel_control::onboarding::{clients, credentials};
 use tel_control::reconcile;
 use tel_control::store::{ClientSettings, Step, StepState};
@@ -37,7 +41,7 @@ async fn conflicts_are_told_and_stay() {
     let new_id = place.topic("logs.anew").unwrap().id;
 
     for (client, step, texts) in [
-        ("anew", Step::Topic, &["made anew", new_id.as_str()][..]),
+        ("anew", Step::Topic, &["made anew", new_id.as_str(), "client take-over anew"][..]),
         ("set", Step::Topic, &["retention.ms", "123456"]),
         ("grown", Step::Topic, &["4 partitions"]),
         ("given", Step::Acls, &["given:1", "given:7", "logs.set"]),
@@ -70,6 +74,63 @@ async fn conflicts_are_told_and_stay() {
         .unwrap()
         .into_iter()
         .for_each(|gone| assert_eq!(gone.unwrap().len(), 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_of_others_is_the_client_s_only_by_an_operator_s_word() {
+    let place = Place::on_shared().await;
+    place.configure("tel.db", r#"{"full_pass_seconds": 1, "grace_period_hours": 0}"#);
+    let admin = place.admin();
+    let new = NewTopic { name: "logs.theirs".into(), partitions: 1, replication: 1, config: Default::default() };
+    admin.create_topics(&[new]).unwrap().remove(0).unwrap();
+    place.broker().probe(&["write admin logs.theirs line".into()]);
+    let theirs = place.topic("logs.theirs").unwrap().id;
+    let lines = || groups::extents(admin, "logs.theirs", 1).unwrap()[&0].end;
+    let of = [ConfigOf::Topic("logs.theirs".into())];
+    let source = || admin.describe_configs(&of, &["segment.ms"]).unwrap().remove(0).unwrap().remove(0).source;
+
+    let system = place.start().await;
+    let app = &system.app;
+    for _ in 0..2 {
+        clients::subscribe(app, &operator(), &id("theirs"), None).await.unwrap();
+        credentials::issue(app, &operator(), &id("theirs"), None).await.unwrap();
+        let detail = system.await_step("theirs", Step::Topic, StepState::Failed).await;
+        for text in ["topic logs.theirs: it was made by somebody else", theirs.as_str(), "client take-over theirs"] {
+            assert!(detail.contains(text), "{detail}");
+        }
+        until("nobody may read it", || async {
+            system.step("theirs", Step::Acls).await == (StepState::Pending, "waits for topic".into())
+        })
+        .await;
+        system.await_pass().await;
+        let plan = reconcile::plan(app).await.unwrap();
+        assert!(plan.is_empty() && plan.conflicts.len() == 1, "{plan:#?}");
+        assert!(place.rights("User:CN=theirs:1").is_empty() && place.listed().is_empty());
+        assert!(source() != ConfigSource::Topic, "nothing is set on it");
+
+        clients::unsubscribe(app, &operator(), &id("theirs")).await.unwrap();
+        until("it is forgotten", || async { app.store().client(&id("theirs")).await.unwrap().is_none() }).await;
+        assert_eq!((place.topic("logs.theirs").map(|topic| topic.id), lines()), (Some(theirs.clone()), 1));
+    }
+
+    clients::subscribe(app, &operator(), &id("theirs"), None).await.unwrap();
+    let credential = credentials::issue(app, &operator(), &id("theirs"), None).await.unwrap();
+    system.await_step("theirs", Step::Topic, StepState::Failed).await;
+    for _ in 0..2 {
+        reconcile::take_over_topic(app, &operator(), &id("theirs")).await.unwrap();
+    }
+    system.await_listed("theirs").await;
+    assert_eq!(place.rights(&format!("User:CN=theirs:{}", credential.generation)).len(), 2);
+    assert_eq!((place.topic("logs.theirs").unwrap().id, lines()), (theirs, 1));
+    until("it is configured", || async { source() == ConfigSource::Topic }).await;
+    let log = system.audited("theirs").await;
+    let count = |what: &str| log.iter().filter(|row| *row == what).count();
+    assert_eq!((count("topic.create"), count("topic.take-over"), count("topic.delete")), (0, 1, 0), "{log:?}");
+    clients::unsubscribe(app, &operator(), &id("theirs")).await.unwrap();
+    until("it is deleted as the client's", || async { place.topic("logs.theirs").is_none() }).await;
+    let nothing = reconcile::take_over_topic(app, &operator(), &id("nobody")).await.unwrap_err();
+    assert_eq!(nothing.kind, Kind::NotFound);
+    system.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,6 +117,8 @@ async fn another_database_waits_for_an_operator() {
     }
     system.await_pass().await;
     assert_eq!(ids(&place.list()), BTreeSet::from(["o-one", "o-three", "o-two"]));
+    let one = system.app.store().client(&id("o-one")).await.unwrap().unwrap();
+    assert_eq!(one.topic_id.as_deref(), place.topic("logs.o-one").map(|topic| topic.id.to_string()).as_deref());
     assert!(reconcile::accept(&system.app, &operator()).await.is_err(), "there is nothing to accept");
     system.stop().await;
 

@@ -7,7 +7,7 @@ use tel_control::error::Kind;
 use tel_control::names::ClientId;
 use tel_control::store::{
     Actor, ClientSettings, CredentialState, Desired, MadeTopic, Marker, NewClient, Outcome, OwnSettings, Position,
-    Recovery, Restart, Step, StepState, Store,
+    Recovery, Restart, Step, StepRow, StepState, Store, TopicNote,
 };
 
 on_both!(many_are_read_at_once, topics_and_their_settings_are_noted, steps_of_many, a_recovery_is_one_change);
@@ -62,8 +62,9 @@ async fn topics_and_their_settings_are_noted(database: &Database) {
     let c8 = added(&store, "c8").await;
     assert_eq!(store.own_settings(std::slice::from_ref(&c8)).await.unwrap()[&c8], OwnSettings::new());
     let both = own(&[("retention.ms", &["1", "2"])]);
-    store.note_settings(&[(c8.clone(), both.clone()), (id("none"), both.clone())]).await.unwrap();
-    assert_eq!(store.own_settings(&[c8.clone(), id("none")]).await.unwrap(), [(c8.clone(), both)].into());
+    let note = |of: &ClientId, is_made| TopicNote { id: of.clone(), settings: both.clone(), is_made };
+    store.note_settings(&[note(&c8, true), note(&id("none"), true)]).await.unwrap();
+    assert_eq!(store.own_settings(&[c8.clone(), id("none")]).await.unwrap(), [(c8.clone(), both.clone())].into());
     let one = own(&[("retention.ms", &["2"])]);
     let made = |of: &ClientId| MadeTopic { id: of.clone(), topic_id: "T".into(), settings: one.clone() };
     for _ in 0..2 {
@@ -72,6 +73,24 @@ async fn topics_and_their_settings_are_noted(database: &Database) {
     assert_eq!(store.own_settings(std::slice::from_ref(&c8)).await.unwrap()[&c8], one);
     assert_eq!(store.client(&c8).await.unwrap().unwrap().topic_id.as_deref(), Some("T"));
     assert_eq!(audited(&store, "client:c8").await, ["client.add", "topic.create"]);
+
+    // What is set on it is the same topic's; one that is made anew has another id.
+    let topic_id = || async { store.client(&c8).await.unwrap().unwrap().topic_id };
+    store.note_settings(&[note(&c8, false)]).await.unwrap();
+    assert_eq!(topic_id().await.as_deref(), Some("T"));
+    store.note_settings(&[note(&c8, true)]).await.unwrap();
+    assert_eq!(topic_id().await, None);
+
+    // Somebody else's is taken over once, and the steps that it holds up are done again.
+    say(&store, &c8, Step::WANTED, StepState::Done, NOW).await;
+    assert!(store.take_over_topic(&operator(), &c8, "U", NOW).await.unwrap());
+    assert!(!store.take_over_topic(&operator(), &c8, "U", NOW).await.unwrap());
+    assert_eq!(topic_id().await.as_deref(), Some("U"));
+    let done = |row: &&StepRow| row.state == StepState::Done;
+    assert_eq!(store.steps(&c8).await.unwrap().iter().filter(done).count(), Step::WANTED.len() - 1);
+    assert_eq!(audited(&store, "client:c8").await.iter().filter(|what| *what == "topic.take-over").count(), 1);
+    let unknown = store.take_over_topic(&operator(), &id("none"), "U", NOW).await.unwrap_err();
+    assert_eq!(unknown.kind, Kind::NotFound);
 
     let at = |topic: &str| vec![(c8.clone(), Position { topic_id: topic.into(), offset: 1 })];
     store.set_listed(&at("L"), NOW).await.unwrap();
@@ -141,13 +160,17 @@ async fn a_recovery_is_one_change(database: &Database) {
         listed: vec![plain("wanted"), plain("back"), NewClient { settings, ..plain("new") }, plain("Left"), {
             NewClient { topic: "logs.left".into(), ..plain("thief") }
         }],
+        topics: vec![(wanted.clone(), "W".into()), (id("left"), "other".into())],
         without_rights: vec![(wanted.clone(), 1), (wanted.clone(), 9)],
         delete_after: NOW + 9 * HOUR,
     };
     let done = store.recover(&operator(), Some(&seen), &recovery, NOW + HOUR).await.unwrap();
     assert_eq!((done.adopted, done.back), (vec![id("new"), id("Left")], vec![id("back")]));
+    assert_eq!(store.client(&wanted).await.unwrap().unwrap().topic_id.as_deref(), Some("W"));
+    assert!(audited(&store, "client:wanted").await.contains(&"topic.adopt".to_owned()));
     assert_eq!((done.strange.len(), done.revoked, done.put_off), (1, 1, 1), "{:?}", done.strange);
     let left = store.client(&id("left")).await.unwrap().unwrap();
+    assert_eq!(left.topic_id.as_deref(), Some("T"), "one that is recorded stays");
     assert_eq!(left.desired, Desired::Leaving { since: NOW, delete_after: NOW + 9 * HOUR, deleting: false });
     assert_eq!(store.steps(&id("left")).await.unwrap()[2].next_try, NOW + 9 * HOUR);
     assert_eq!(store.client(&id("back")).await.unwrap().unwrap().desired, Desired::Wanted);

@@ -8,6 +8,7 @@ use crate::http::problem::Problem;
 use crate::names::ClientId;
 use crate::onboarding::clients::{self as onboarding, ClientsPage};
 use crate::onboarding::ClientView;
+use crate::reconcile;
 use crate::store::{Added, ClientSettings};
 use axum::extract::State;
 use axum::http::header::{ETAG, IF_MATCH};
@@ -392,5 +393,18 @@ pub async fn remove(State(app): State<App>, About { caller, id }: About) -> Resu
     responses((status = 200, description = "The client; steps that had failed are pending.", body = ClientView, headers(("ETag" = String)))))]
 pub async fn retry(State(app): State<App>, About { caller, id }: About) -> Result<Response, Problem> {
     onboarding::retry(&app, caller.actor(), &id).await?;
+    Ok(viewed(StatusCode::OK, onboarding::view(&app, &id).await?))
+}
+
+/// Takes the topic of the client's name for the client's, though somebody else made it: from then on it is configured as the client's, and
+/// deleted when that has left. If it is the client's already, nothing is changed.
+#[utoipa::path(post, path = "/api/v1/clients/{id}/take-over", tag = "clients", operation_id = "takeOverTopic", params(ClientPath),
+    responses((status = 200, description = "The client; the step that its topic held up is pending.", body = ClientView, headers(("ETag" = String)))))]
+pub async fn take_over(
+    State(app): State<App>,
+    Operator(caller): Operator,
+    About { id, .. }: About,
+) -> Result<Response, Problem> {
+    reconcile::take_over_topic(&app, caller.actor(), &id).await?;
     Ok(viewed(StatusCode::OK, onboarding::view(&app, &id).await?))
 }

@@ -41,6 +41,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/clients", post(clients::add).get(clients::list))
         .route("/clients/{id}", get(clients::show).patch(clients::change).delete(clients::remove))
         .route("/clients/{id}/retry", post(clients::retry))
+        .route("/clients/{id}/take-over", post(clients::take_over))
         .route("/clients/{id}/credentials", post(credentials::issue).get(credentials::list))
         .route("/clients/{id}/credentials/{generation}", delete(credentials::revoke))
         .route("/clients/{id}/bundle.zip", post(bundle::mint).get(bundle::show))

@@ -16,6 +16,7 @@ use utoipa::{Modify, OpenApi};
     info(title = "tel-control", description = "A client subscribes, and seconds later consumes its own logs."),
     paths(
         clients::add, clients::import, clients::list, clients::show, clients::change, clients::remove, clients::retry,
+        clients::take_over,
         credentials::issue, credentials::list, credentials::revoke, bundle::mint, bundle::show,
         reading::reading, reading::history, reading::lines, reading::usage,
         edges::add, edges::list, edges::retire, tokens::create, tokens::list, tokens::revoke,

@@ -9,6 +9,7 @@ use crate::app::now;
 use crate::error::Kind;
 use crate::names::ClientId;
 use crate::onboarding::{clients, ClientView};
+use crate::reconcile;
 use crate::store::{Added, MOST_LIVE};
 use askama::Template;
 use axum::extract::{Path, State};
@@ -57,6 +58,8 @@ pub(super) struct Progress {
     pub shows_edges: bool,
     pub can_undo: bool,
     pub can_retry: bool,
+    /// A topic is somebody else's until an operator takes it over.
+    pub can_take_over: bool,
     pub csrf: String,
 }
 
@@ -123,6 +126,7 @@ impl Progress {
             shows_edges: view.leaving.is_none(),
             can_undo: view.leaving.as_ref().is_some_and(|leaving| !leaving.deleting),
             can_retry: is_operator && failed.is_some(),
+            can_take_over: is_operator && failed.is_some_and(|step| reconcile::can_take_over(&step.detail)),
             csrf: csrf.to_owned(),
         }
     }
@@ -325,4 +329,16 @@ pub(super) async fn retry(
     let id = posted.visitor.may_see(&id)?;
     clients::retry(&panel.app, &who, &id).await?;
     Ok(see(&format!("/clients/{id}"), "retry"))
+}
+
+/// `POST /clients/{id}/take-over`: an operator says that the topic of its name is its topic.
+pub(super) async fn take_over(
+    State(panel): State<Panel>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let who = posted.visitor.operator()?;
+    let id = posted.visitor.may_see(&id)?;
+    reconcile::take_over_topic(&panel.app, &who, &id).await?;
+    Ok(see(&format!("/clients/{id}"), "taken-over"))
 }

@@ -78,6 +78,7 @@ pub fn router(app: App) -> Router {
         .route("/clients/{id}/subscribe", post(client::subscribe))
         .route("/clients/{id}/unsubscribe", get(client::unsubscribe_page).post(client::unsubscribe))
         .route("/clients/{id}/retry", post(client::retry))
+        .route("/clients/{id}/take-over", post(client::take_over))
         .route("/clients/{id}/bundle.zip", get(credentials::files).post(credentials::download))
         .route("/clients/{id}/credentials", get(credentials::page))
         .route("/clients/{id}/credentials/table", get(credentials::table))

@@ -70,6 +70,7 @@ fn said(key: &str) -> Option<&'static str> {
         "revoked" => "The credential is revoked.",
         "settings" => "The settings are saved and being applied.",
         "retry" => "The failed steps are tried again now.",
+        "taken-over" => "The topic is the client's from now on.",
         "retired" => "The edge is retired.",
         "database-accepted" => "This database is accepted: what the list has is taken over.",
         "list-accepted" => "The list is accepted as it is; edges are told so.",

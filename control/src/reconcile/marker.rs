@@ -112,6 +112,7 @@ pub(super) async fn recover(app: &App, who: &Actor, list: &ListState) -> Work<Re
     let mut recovery = Recovery {
         listed,
         topics,
+        left: Vec::new(),
         without_rights: Vec::new(),
         delete_after: now().saturating_add(grace),
     };
@@ -121,6 +122,9 @@ pub(super) async fn recover(app: &App, who: &Actor, list: &ListState) -> Work<Re
     loop {
         let page = app.store().clients(Some(false), after.as_ref(), PAGE).await?;
         recovery.without_rights.extend(without_rights(app, &page.clients, &acls).await?);
+        let is_off = |id: &str| !list.clients.contains_key(id) && !list.bad.contains_key(id);
+        let left = page.clients.iter().filter(|client| client.listed.is_some() && is_off(client.id.as_str()));
+        recovery.left.extend(left.map(|client| client.id.clone()));
         after = page.next;
         if after.is_none() {
             break;
@@ -235,12 +239,14 @@ pub(super) fn told(recovered: &Recovered) -> String {
         }
     };
     format!(
-        "{} clients of the list were not known{}, {} were leaving and are on the list{}, {} credentials had been revoked, the deletion \
-         of {} topics is put off; generations are set forward",
+        "{} clients of the list were not known{}, {} were leaving and are on the list{}, {} were on it and are not any more, and leave{}, \
+         {} credentials had been revoked, the deletion of {} topics is put off; generations are set forward",
         recovered.adopted.len(),
         names(&recovered.adopted),
         recovered.back.len(),
         names(&recovered.back),
+        recovered.left.len(),
+        names(&recovered.left),
         recovered.revoked,
         recovered.put_off
     )

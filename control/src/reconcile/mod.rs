@@ -20,7 +20,7 @@
 //!   told as a conflict or as strange, and stays. A topic that others made becomes a client's by an operator's word ([`take_over_topic`]).
 //! - A topic is deleted if its client has left, its time is over, and the id is the recorded one.
 //! - The list loses a client if that has left, or if this very database has never heard of it. A database that was restored takes
-//!   over what the list has; another one waits for an operator ([`accept`]).
+//!   over what the list has, and has those leave whom the list has lost; another one waits for an operator ([`accept`]).
 //!
 //! # Removals and edges that were away
 //! Edges refuse a list that has lost a fifth at once, unless a marker says that it is right. Whoever leaves is asked for by somebody,

@@ -126,19 +126,7 @@ impl Store {
         if client.desired != Desired::Wanted {
             return Ok(client);
         }
-        sqlx::query("UPDATE clients SET leaving_since = $1, delete_after = $2, revision = $3 WHERE id = $4")
-            .bind(now)
-            .bind(delete_after)
-            .bind(change.revision())
-            .bind(id.as_str())
-            .execute(&mut *change)
-            .await?;
-        steps::replace(&mut change, id, Step::LEAVING, |step| match step {
-            Step::TopicDeleted => delete_after,
-            _ => now,
-        })
-        .await?;
-        change.audit("client.leave", &of_client(id), json!({ "delete_after": delete_after }));
+        end(&mut change, &client, delete_after, None).await?;
         let desired = Desired::Leaving { since: now, delete_after, deleting: false };
         let client = Client { desired, revision: change.revision(), ..client };
         change.commit().await?;
@@ -386,9 +374,9 @@ pub(super) async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
             Ok(Added::Different(format!("client {}: its topic is being deleted; ask again in a moment", new.id)))
         }
         Desired::Leaving { .. } => {
-            let sql =
-                "UPDATE clients SET leaving_since = NULL, delete_after = NULL, revision = $1, use_unknown_until = $2 \
-                       WHERE id = $3";
+            // It is off the list, or on the way there: that it was on it says nothing any more.
+            let sql = "UPDATE clients SET leaving_since = NULL, delete_after = NULL, listed_topic_id = NULL, \
+                       listed_offset = NULL, revision = $1, use_unknown_until = $2 WHERE id = $3";
             let now = change.at();
             // Nothing could be in use meanwhile.
             sqlx::query(sql).bind(change.revision()).bind(now).bind(new.id.as_str()).execute(&mut **change).await?;
@@ -397,6 +385,29 @@ pub(super) async fn add(change: &mut Change, new: &NewClient) -> Result<Added> {
             Ok(Added::Back)
         }
     }
+}
+
+/// Has a wanted client leave; `why` if nobody has asked for it.
+pub(super) async fn end(change: &mut Change, client: &Client, delete_after: Millis, why: Option<&str>) -> Result<()> {
+    let now = change.at();
+    sqlx::query("UPDATE clients SET leaving_since = $1, delete_after = $2, revision = $3 WHERE id = $4")
+        .bind(now)
+        .bind(delete_after)
+        .bind(change.revision())
+        .bind(client.id.as_str())
+        .execute(&mut **change)
+        .await?;
+    steps::replace(change, &client.id, Step::LEAVING, |step| match step {
+        Step::TopicDeleted => delete_after,
+        _ => now,
+    })
+    .await?;
+    let details = match why {
+        Some(why) => json!({ "delete_after": delete_after, "why": why }),
+        None => json!({ "delete_after": delete_after }),
+    };
+    change.audit("client.leave", &of_client(&client.id), details);
+    Ok(())
 }
 
 async fn insert(change: &mut Change, new: &NewClient, settings: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::audit::of_client;
 use super::client::find;
-use super::clients::add;
+use super::clients::{add, end};
 use super::steps::{replace, restart, Step};
 use super::{marker, Actor, Added, Desired, Marker, Millis, NewClient, Store};
 use crate::error::Result;
@@ -16,6 +16,8 @@ pub struct Recovery {
     pub listed: Vec<NewClient>,
     /// The topics of such clients, by Kafka's id: noted of clients for which none is recorded.
     pub topics: Vec<(ClientId, String)>,
+    /// Clients that are wanted and were on the list, and are not on it: they left in the life that was lost.
+    pub left: Vec<ClientId>,
     /// Credentials that are noted as live and have none of their rights: they were revoked in the life that was lost.
     pub without_rights: Vec<(ClientId, u32)>,
     /// No topic is deleted before.
@@ -29,6 +31,8 @@ pub struct Recovered {
     pub adopted: Vec<ClientId>,
     /// Clients that were leaving, and are on the list again.
     pub back: Vec<ClientId>,
+    /// Clients that were wanted, and are leaving: the list has lost them since.
+    pub left: Vec<ClientId>,
     /// Clients on the list that cannot be adopted, and why. They stay on it.
     pub strange: Vec<(String, String)>,
     /// Credentials that were revoked.
@@ -85,6 +89,13 @@ impl Store {
                 );
             }
         }
+        for id in &recovery.left {
+            let Some(known) = find(&mut change, id).await?.filter(|known| known.desired == Desired::Wanted) else {
+                continue;
+            };
+            end(&mut change, &known, recovery.delete_after, Some("it was on the list and is not any more")).await?;
+            done.left.push(id.clone());
+        }
         for (id, generation) in &recovery.without_rights {
             let sql = "UPDATE credentials SET state = 'revoked', revoked_at = $1 \
                        WHERE client_id = $2 AND generation = $3 AND state <> 'revoked'";
@@ -101,8 +112,8 @@ impl Store {
         done.put_off = sqlx::query(sql).bind(recovery.delete_after).execute(&mut *change).await?.rows_affected();
         let sql = "UPDATE steps SET next_try = $1 WHERE name = 'topic-deleted' AND state <> 'done' AND next_try < $1";
         sqlx::query(sql).bind(recovery.delete_after).execute(&mut *change).await?;
-        let details = json!({ "adopted": done.adopted.len(), "back": done.back.len(), "strange": done.strange.len(),
-                              "revoked": done.revoked, "deletions_put_off": done.put_off });
+        let details = json!({ "adopted": done.adopted.len(), "back": done.back.len(), "left": done.left.len(),
+                              "strange": done.strange.len(), "revoked": done.revoked, "deletions_put_off": done.put_off });
         change.audit("database.recover", "database", details);
         change.commit().await?;
         Ok(done)

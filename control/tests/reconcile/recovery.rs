@@ -7,7 +7,7 @@ use tel_control::app::now;
 use tel_control::kafka::list::ListState;
 use tel_control::onboarding::{clients, credentials};
 use tel_control::reconcile::{self, Role};
-use tel_control::store::{ClientSettings, CredentialState, Desired, Step, StepState};
+use tel_control::store::{Added, ClientSettings, CredentialState, Desired, Step, StepState};
 
 async fn subscribe(system: &System, client: &str) {
     clients::subscribe(&system.app, &operator(), &id(client), None).await.unwrap();
@@ -50,10 +50,7 @@ async fn a_restored_database_takes_over_what_kafka_has() {
     let topic = place.topic("logs.r-new").unwrap().id;
     system.stop().await;
 
-    for file in ["tel.db", "tel.db-wal", "tel.db-shm"] {
-        let _ = std::fs::remove_file(place.folder.join(file));
-    }
-    std::fs::copy(&backup, place.folder.join("tel.db")).unwrap();
+    place.restore(&backup);
     let before = now();
     let system = place.start().await;
     system.await_listed("r-new").await;
@@ -85,6 +82,62 @@ async fn a_restored_database_takes_over_what_kafka_has() {
     let system = place.start().await;
     system.await_pass().await;
     assert_eq!(system.audited("r-new").await.iter().filter(|what| *what == "client.adopt").count(), 1);
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_left_since_the_copy_was_made_leaves_again() {
+    let place = Place::on_shared().await;
+    let system = place.start().await;
+    for client in ["s-kept", "s-left", "s-deleted"] {
+        subscribe(&system, client).await;
+        credentials::issue(&system.app, &operator(), &id(client), None).await.unwrap();
+        system.await_step(client, Step::Acls, StepState::Done).await;
+    }
+    system.stop().await;
+    // One that has neither a topic nor a place on the list when the copy is made.
+    let app = place.app().await;
+    clients::subscribe(&app, &operator(), &id("s-early"), None).await.unwrap();
+    let backup = place.folder.join("backup.db");
+    app.store().backup(&backup).await.unwrap();
+    app.store().close().await;
+
+    let system = place.start().await;
+    system.await_listed("s-early").await;
+    clients::unsubscribe(&system.app, &operator(), &id("s-left")).await.unwrap();
+    system.await_step("s-left", Step::AclsRemoved, StepState::Done).await;
+    system.app.store().leave(&operator(), &id("s-deleted"), now(), now()).await.unwrap();
+    system.app.wake();
+    until("its topic is gone", || async { place.topic("logs.s-deleted").is_none() }).await;
+    until("it is forgotten", || async { system.app.store().client(&id("s-deleted")).await.unwrap().is_none() }).await;
+    system.stop().await;
+    let kept = place.topic("logs.s-left").unwrap().id;
+
+    place.restore(&backup);
+    let before = now();
+    let system = place.start().await;
+    for client in ["s-left", "s-deleted"] {
+        system.await_step(client, Step::AclsRemoved, StepState::Done).await;
+        let left = system.app.store().client(&id(client)).await.unwrap().unwrap();
+        let Desired::Leaving { delete_after, .. } = left.desired else { panic!("{left:?}") };
+        assert!(delete_after >= before + 72 * 3_600_000, "{delete_after}");
+        assert_eq!(system.step(client, Step::TopicDeleted).await.0, StepState::Pending);
+        assert!(system.audited(client).await.contains(&"client.leave".to_owned()));
+        assert!(place.rights(&format!("User:CN={client}:1")).is_empty());
+    }
+    system.await_listed("s-early").await;
+    system.await_pass().await;
+    assert_eq!(ids(&place.list()), BTreeSet::from(["s-early", "s-kept"]));
+    assert_eq!(place.topic("logs.s-left").unwrap().id, kept);
+    assert!(place.topic("logs.s-deleted").is_none(), "nothing is made again");
+    let early = system.app.store().client(&id("s-early")).await.unwrap().unwrap();
+    assert_eq!(early.topic_id.as_deref(), place.topic("logs.s-early").map(|topic| topic.id.to_string()).as_deref());
+    assert_eq!(place.rights("User:CN=s-kept:1").len(), 2);
+
+    // Who left by mistake comes back as usual, with new credentials.
+    assert_eq!(clients::subscribe(&system.app, &operator(), &id("s-left"), None).await.unwrap(), Added::Back);
+    system.await_listed("s-left").await;
+    assert_eq!(place.topic("logs.s-left").unwrap().id, kept);
     system.stop().await;
 }
 

@@ -142,7 +142,7 @@ async fn steps_of_many(database: &Database) {
 
 async fn a_recovery_is_one_change(database: &Database) {
     let store = database.open().await;
-    for client in ["wanted", "left", "back"] {
+    for client in ["wanted", "left", "back", "gone"] {
         added(&store, client).await;
     }
     let wanted = id("wanted");
@@ -161,11 +161,17 @@ async fn a_recovery_is_one_change(database: &Database) {
             NewClient { topic: "logs.left".into(), ..plain("thief") }
         }],
         topics: vec![(wanted.clone(), "W".into()), (id("left"), "other".into())],
+        left: vec![id("gone"), id("left"), id("none")],
         without_rights: vec![(wanted.clone(), 1), (wanted.clone(), 9)],
         delete_after: NOW + 9 * HOUR,
     };
     let done = store.recover(&operator(), Some(&seen), &recovery, NOW + HOUR).await.unwrap();
     assert_eq!((done.adopted, done.back), (vec![id("new"), id("Left")], vec![id("back")]));
+    assert_eq!(done.left, [id("gone")]);
+    let gone = store.client(&id("gone")).await.unwrap().unwrap();
+    assert_eq!(gone.desired, Desired::Leaving { since: NOW + HOUR, delete_after: NOW + 9 * HOUR, deleting: false });
+    assert_eq!(store.steps(&id("gone")).await.unwrap()[2].next_try, NOW + 9 * HOUR);
+    assert_eq!(audited(&store, "client:gone").await, ["client.add", "client.leave"]);
     assert_eq!(store.client(&wanted).await.unwrap().unwrap().topic_id.as_deref(), Some("W"));
     assert!(audited(&store, "client:wanted").await.contains(&"topic.adopt".to_owned()));
     assert_eq!((done.strange.len(), done.revoked, done.put_off), (1, 1, 1), "{:?}", done.strange);
@@ -187,5 +193,6 @@ async fn a_recovery_is_one_change(database: &Database) {
 
     // Again, as after a crash before Kafka has the new marker: nothing is left to do.
     let again = store.recover(&operator(), Some(&seen), &recovery, NOW + HOUR).await.unwrap();
+    assert_eq!(again.left, []);
     assert_eq!((again.adopted.len(), again.back.len(), again.revoked, again.put_off), (0, 0, 0, 0));
 }

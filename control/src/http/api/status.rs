@@ -112,6 +112,8 @@ pub struct Accepted {
     adopted: Vec<String>,
     /// Clients that were leaving, and are on the list.
     back: Vec<String>,
+    /// Clients that were on the list and are not any more: they are leaving.
+    left: Vec<String>,
     /// Clients on the list that cannot be adopted, and why. They stay on it.
     strange: Vec<String>,
     /// Credentials that were revoked.
@@ -133,6 +135,7 @@ pub async fn accept_database(
     Ok(axum::Json(Accepted {
         adopted: ids(&recovered.adopted),
         back: ids(&recovered.back),
+        left: ids(&recovered.left),
         strange: recovered.strange.iter().map(|(id, why)| format!("{id}: {why}")).collect(),
         revoked: recovered.revoked,
         put_off: recovered.put_off,

@@ -9,6 +9,7 @@
 //!
 //!      ca: certificates        bundle: what a client downloads, ready to run
 //!      app: what all of these share, with what was seen (seen) and what the reconciler says of itself (status)
+//!      halt: where tests kill it
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -18,6 +19,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod error;
+mod halt;
 pub mod http;
 pub mod kafka;
 pub mod log;

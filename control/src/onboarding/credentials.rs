@@ -4,6 +4,7 @@ use super::CredentialView;
 use crate::app::{now, App};
 use crate::ca::IssuedCredential;
 use crate::error::Result;
+use crate::halt;
 use crate::names::ClientId;
 use crate::store::{Actor, Certificate, Millis};
 
@@ -35,6 +36,7 @@ pub async fn issue(app: &App, who: &Actor, id: &ClientId, request: Option<&[u8]>
     }
     let taken = app.store().issue_credential(who, id, now()).await?;
     let generation = taken.generation;
+    halt::at("credential-numbered");
     let signed = match sign(generation) {
         Ok(credential) => {
             let not_after = Millis::try_from(credential.not_after.unix_timestamp_nanos() / 1_000_000);

@@ -130,7 +130,6 @@ async fn open(app: &App, probe: &mut Option<Arc<Admin>>) -> Work<Opened> {
                 "reconciler: the database was restored from an older state: {}",
                 marker::told(&recovered)
             ));
-            super::halt::at("recovered");
         }
         Judged::Held(why) => return Ok(Opened::Holds(why)),
     }

@@ -1,8 +1,9 @@
 //! What the process that leads knows and has, for all steps; and how it writes the list.
 
-use super::{halt, Trouble, Work};
+use super::{Trouble, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Kind, Result};
+use crate::halt;
 use crate::kafka::admin::Admin;
 use crate::kafka::list::{Change, ListState, ListWriter};
 use crate::names::{ClientId, EdgeName};

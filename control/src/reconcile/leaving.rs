@@ -3,9 +3,10 @@
 use super::leader::Leader;
 use super::task::Task;
 use super::topic::TAKE_OVER;
-use super::{halt, Trouble, Work};
+use super::{Trouble, Work};
 use crate::app::now;
 use crate::error::{Error, Kind};
+use crate::halt;
 use crate::kafka::admin::TopicId;
 use crate::kafka::topics::{self, Deleted};
 use crate::log;

@@ -3,9 +3,10 @@
 use super::leader::Leader;
 use super::removals::{may_go, to_decide, LATELY};
 use super::task::Task;
-use super::{edges, halt, Work};
+use super::{edges, Work};
 use crate::app::{now, App};
 use crate::error::Result;
+use crate::halt;
 use crate::kafka::list::{Change, Listed, Marker};
 use crate::store::{Actor, Client, Position, Removal, Step};
 use std::time::Instant;
@@ -122,6 +123,7 @@ pub(super) async fn write_accepted(leader: &mut Leader) -> Work<()> {
     let clients = u64::try_from(leader.list.clients.len()).unwrap_or(u64::MAX);
     let marker = Marker::of_topic(&leader.list.position.topic_id, clients);
     leader.publish(vec![Change::Accept(marker)]).await?;
+    halt::at("list-accepted");
     app.store().note_list_accepted(&Actor::reconciler(), leader.list.clients.len(), now()).await?;
     app.reconciler().notice("removals", None);
     app.reconciler().notice("list made anew", None);
@@ -132,13 +134,16 @@ pub(super) async fn write_accepted(leader: &mut Leader) -> Work<()> {
 /// Takes clients off the list that nobody has asked for: no marker follows, so that edges keep what would be a large part of it.
 pub(super) async fn remove_unknown(leader: &mut Leader, ids: Vec<String>) -> Work<()> {
     let app = leader.app.clone();
+    // Before it is done: twice in the log is better than not at all.
     let removal = Removal { removed: ids.len(), of: leader.list.clients.len() };
-    leader.publish(ids.iter().cloned().map(Change::Remove).collect()).await?;
     let waits = app.store().removals(now()).await?.waits.is_some();
     app.store().note_removal(&Actor::reconciler(), removal, waits, now()).await?;
-    for id in ids {
+    for id in &ids {
         let details = serde_json::json!({ "why": "no such client is known" });
         app.store().audit(&Actor::reconciler(), "list.remove", &format!("client:{id}"), details, now()).await?;
     }
+    halt::at("unknown-noted");
+    leader.publish(ids.into_iter().map(Change::Remove).collect()).await?;
+    halt::at("unknown-removed");
     Ok(())
 }

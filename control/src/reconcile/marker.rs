@@ -13,6 +13,7 @@ use super::rights::access;
 use super::{topic, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Result};
+use crate::halt;
 use crate::kafka::acls::{client_rights, look_up_all};
 use crate::kafka::admin::{Acl, ConfigSource};
 use crate::kafka::list::{read_all, ListState, Listed};
@@ -131,6 +132,7 @@ pub(super) async fn recover(app: &App, who: &Actor, list: &ListState) -> Work<Re
         }
     }
     let recovered = app.store().recover(who, list.database.as_ref(), &recovery, now()).await?;
+    halt::at("recovered");
     for (id, why) in &recovered.strange {
         crate::log::warning(format!("reconciler: client {id} stays on the list and is not adopted: {why}"));
     }

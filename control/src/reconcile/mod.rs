@@ -10,7 +10,7 @@
 //!            ├─ full_pass: compare ─► what differs is done again, what others did is told
 //!            └─ housekeeping: credentials that end, old rows
 //!      leader: what all of these share        task: a client's steps, and what came of them
-//!      plan: what a full pass would do        halt: where tests kill it        crate::status: what it says of itself
+//!      plan: what a full pass would do        crate::status: what it says of itself
 //! ```
 //!
 //! # What it promises
@@ -33,7 +33,6 @@
 mod compare;
 mod edges;
 mod full_pass;
-mod halt;
 mod housekeeping;
 mod lead;
 mod leader;

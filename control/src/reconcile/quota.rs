@@ -5,8 +5,9 @@
 use super::leader::Leader;
 use super::rights::access;
 use super::task::Task;
-use super::{halt, Trouble, Work};
+use super::{Trouble, Work};
 use crate::app::{now, App};
+use crate::halt;
 use crate::kafka::acls::ClientAccess;
 use crate::kafka::quotas::{self, Limit, QuotaChange};
 use crate::store::Step;

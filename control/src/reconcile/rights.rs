@@ -2,8 +2,9 @@
 
 use super::leader::Leader;
 use super::task::Task;
-use super::{halt, Trouble, Work};
+use super::{Trouble, Work};
 use crate::app::now;
+use crate::halt;
 use crate::kafka::acls::{self, AclPlan, ClientAccess, EdgeAccess, Principal};
 use crate::kafka::admin::Acl;
 use crate::names::ClientId;
@@ -128,6 +129,7 @@ pub(super) async fn bring_edges(leader: &mut Leader) -> Work<()> {
         Ok((acls::apply_each(admin, &plan)?, strange))
     });
     let brought = leader.of_kafka(brought.await.map_err(Trouble::Kafka)).await?;
+    halt::at("edge-rights-applied");
     let (text, strange) = match brought {
         Err(error) => (Some(format!("edges' rights: {error}")), Vec::new()),
         Ok((failed, strange)) => {

@@ -2,9 +2,10 @@
 
 use super::leader::Leader;
 use super::task::Task;
-use super::{halt, Trouble, Work};
+use super::{Trouble, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Result};
+use crate::halt;
 use crate::kafka::admin::TopicId;
 use crate::kafka::topics::{self, Found, Policy, TopicPlan, Wanted};
 use crate::names::ClientId;

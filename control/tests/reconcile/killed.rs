@@ -4,7 +4,7 @@
 use crate::system::{until, Place, System};
 use crate::{id, operator};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use tel_control::app::App;
 use tel_control::config::Config;
 use tel_control::kafka::admin::{Acl, NewTopic, Operation, Pattern, ResourceType};
@@ -15,7 +15,7 @@ use tel_control::store::{CredentialState, Step, StepState};
 /// When set, this process is the one that is killed: the configuration it runs with.
 const VICTIM: &str = "TEL_RECONCILE_VICTIM";
 /// With a quota, so that it has all steps; without a grace period, so that it comes to its end.
-const WITH: &str = r#"{"quota": {"consumer_bytes_per_second": 4096}, "grace_period_hours": 0}"#;
+pub const WITH: &str = r#"{"quota": {"consumer_bytes_per_second": 4096}, "grace_period_hours": 0}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn victim() {
@@ -26,14 +26,19 @@ async fn victim() {
 }
 
 /// Runs a process on the place's database until it is at `halt`, and kills it there.
-fn kill_at(place: &Place, halt: &str) {
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killed::victim", "--nocapture"])
-        .env(VICTIM, place.config_path())
-        .env("TEL_CONTROL_HALT", halt)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+pub fn kill_at(place: &Place, halt: &str) {
+    let mut victim = Command::new(std::env::current_exe().unwrap());
+    victim.args(["--exact", "killed::victim", "--nocapture"]).env(VICTIM, place.config_path());
+    kill_when_halted(halting(&mut victim, halt), halt);
+}
+
+/// Starts a process that stops at `halt`.
+pub fn halting(command: &mut Command, halt: &str) -> Child {
+    command.env("TEL_CONTROL_HALT", halt).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Kills it once it has stopped there.
+pub fn kill_when_halted(mut victim: Child, halt: &str) {
     let halted = format!("halted at {halt}");
     let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     let came = lines.map_while(Result::ok).any(|line| line.contains(&halted));
@@ -43,14 +48,14 @@ fn kill_at(place: &Place, halt: &str) {
 }
 
 /// What is not tel-control's: a topic in its namespace, one outside, somebody's right and quota.
-struct Others {
+pub struct Others {
     before: (Vec<String>, Vec<String>, Option<f64>),
 }
 
 const ALICE: &str = "User:CN=alice";
 
 impl Others {
-    fn make(place: &Place, app: &App) -> Others {
+    pub fn make(place: &Place, app: &App) -> Others {
         let new =
             |name: &str| NewTopic { name: name.into(), partitions: 1, replication: 1, config: Default::default() };
         place.admin().create_topics(&[new("logs.bystander"), new("bystander")]).unwrap();
@@ -67,12 +72,13 @@ impl Others {
         (topics.to_vec(), place.rights(ALICE), quota.get(&Limit::ConsumerBytes).copied())
     }
 
-    fn are_untouched(&self, place: &Place, app: &App) {
+    pub fn are_untouched(&self, place: &Place, app: &App) {
         assert_eq!(Others::now(place, app), self.before);
     }
 }
 
-async fn ends_well(place: &Place, client: &str) {
+/// Whoever starts next brings the client to where nothing is left to be done.
+pub async fn ends_well(place: &Place, client: &str) {
     let system = place.start().await;
     system.await_listed(client).await;
     system.await_pass().await;
@@ -88,7 +94,8 @@ async fn ends_well(place: &Place, client: &str) {
         until("its quota", || async { quota().is_empty() != live }).await;
     }
     let log = system.audited(client).await;
-    assert_eq!(log.iter().filter(|what| *what == "topic.create").count(), 1, "{log:?}");
+    let came = log.iter().filter(|what| ["topic.create", "topic.take-over"].contains(&what.as_str()));
+    assert_eq!(came.count(), 1, "{log:?}");
     let plan = tel_control::reconcile::plan(&system.app).await.unwrap();
     assert!(plan.is_empty() && plan.conflicts.is_empty() && plan.strange.is_empty(), "{plan:#?}");
     system.stop().await;
@@ -196,10 +203,7 @@ async fn while_a_restored_database_takes_over() {
     clients::subscribe(&system.app, &operator(), &id("k-adopted"), None).await.unwrap();
     system.await_listed("k-adopted").await;
     system.stop().await;
-    for file in ["tel.db", "tel.db-wal", "tel.db-shm"] {
-        let _ = std::fs::remove_file(place.folder.join(file));
-    }
-    std::fs::copy(&backup, place.folder.join("tel.db")).unwrap();
+    place.restore(&backup);
     kill_at(&place, "recovered");
     kill_at(&place, "marker-renewed");
     let system = place.start().await;

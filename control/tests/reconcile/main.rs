@@ -6,10 +6,12 @@ mod conflicts;
 #[allow(dead_code)]
 #[path = "../store/database.rs"]
 mod database;
+mod interrupted;
 mod killed;
 mod lifecycle;
 mod recovery;
 mod scale;
+mod served;
 mod system;
 mod trouble;
 

@@ -2,7 +2,7 @@
 
 /// When the environment names this place, says so on standard output and stays here for ever.
 #[cfg(debug_assertions)]
-pub(super) fn at(place: &str) {
+pub(crate) fn at(place: &str) {
     use std::io::Write;
     if std::env::var("TEL_CONTROL_HALT").is_ok_and(|wanted| wanted == place) {
         let _ = writeln!(std::io::stdout(), "\nhalted at {place}");
@@ -13,4 +13,4 @@ pub(super) fn at(place: &str) {
 }
 
 #[cfg(not(debug_assertions))]
-pub(super) fn at(_place: &str) {}
+pub(crate) fn at(_place: &str) {}

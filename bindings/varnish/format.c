@@ -400,7 +400,8 @@ compile(struct compiler *c, const char *text)
 		fail(c, "out of memory");
 		return;
 	}
-	for (const char *p = text; *p != '\0' && !c->failed; p++) {
+	/* A directive that the text's end cuts short has failed, and there is nothing behind that end to look at. */
+	for (const char *p = text; !c->failed && *p != '\0'; p++) {
 		if (*p == '\\' && p[1] != '\0') {
 			p++;
 			literal[len++] = *p == 't' ? '\t' : *p == 'n' ? '\n' : *p;

@@ -18,7 +18,8 @@
 struct entry {
 	struct producer producer;	/* first: the handle is the entry */
 	char *path;
-	char *config;
+	char *name;			/* of its counters */
+	char *config;			/* NULL as long as `producer.tel` is */
 	unsigned users;
 	struct vsc_seg *segment;
 	VTAILQ_ENTRY(entry) list;
@@ -36,38 +37,18 @@ static bool mirror_runs;
 #define NOT_MIRRORED(X) \
 	X(recovered) X(dropped_spool) X(spooled) X(bytes_submitted) X(bytes_delivered) X(last_delivery_unix_ms) \
 	X(clients_revision)
-#define OWN(X) X(log_lines) X(log_refused) X(log_lost_records) X(log_lost_workspace) X(log_rolled_back)
+#define OWN(X) X(unavailable) X(log_lines) X(log_refused) X(log_lost_records) X(log_lost_workspace) X(log_rolled_back)
 
 static void
 mirror_one(const struct entry *e)
 {
 	struct tel_stats s;
 
-	if (tel_get_stats(e->producer.tel, &s, sizeof s) != TEL_OK)
+	if (e->config == NULL || tel_get_stats(e->producer.tel, &s, sizeof s) != TEL_OK)
 		return;
 #define X(name) e->producer.counters->name = s.name;
 	MIRRORED(X)
 #undef X
-}
-
-/* Ends by itself when there is no producer left. */
-static void *
-mirror(void *unused)
-{
-	const struct timespec second = { .tv_sec = 1 };
-	bool more = true;
-
-	while (more) {
-		struct entry *e;
-
-		(void)nanosleep(&second, NULL);
-		(void)pthread_mutex_lock(&lock);
-		VTAILQ_FOREACH(e, &entries, list)
-			mirror_one(e);
-		more = mirror_runs = !VTAILQ_EMPTY(&entries);
-		(void)pthread_mutex_unlock(&lock);
-	}
-	return (unused);
 }
 
 /* The host's signals are for the host's threads. */
@@ -113,6 +94,7 @@ entry_free(struct entry *e)
 {
 	tel_producer_free(e->producer.tel);
 	free(e->config);
+	free(e->name);
 	free(e->path);
 	free(e);
 }
@@ -127,73 +109,179 @@ drain(void *entry)
 	return (NULL);
 }
 
-/* The group's name in varnishstat: the file's, with a number where another producer has it. */
-static void
-open_counters(struct entry *e)
+static bool
+name_is_taken(const char *name)
 {
-	static unsigned opened;
-	const char *base = strrchr(e->path, '/');
-	const char *name = base == NULL ? e->path : base + 1;
-	const char *dot = strrchr(name, '.');
-	int len = dot == NULL || dot == name ? (int)strlen(name) : (int)(dot - name);
-	bool taken = false;
-	struct entry *other;
+	const struct entry *e;
 
-	VTAILQ_FOREACH(other, &entries, list) {
-		const char *slash = strrchr(other->path, '/');
-
-		taken |= strncmp(slash == NULL ? other->path : slash + 1, name, (size_t)len) == 0;
-	}
-	opened++;
-	if (taken)
-		e->producer.counters = VSC_tel_New(NULL, &e->segment, "%.*s-%u", len, name, opened);
-	else
-		e->producer.counters = VSC_tel_New(NULL, &e->segment, "%.*s", len, name);
+	VTAILQ_FOREACH(e, &entries, list)
+		if (strcmp(e->name, name) == 0)
+			return (true);
+	return (false);
 }
 
-static struct entry *
-entry_new(const char *path, char *config, char *why, size_t why_size)
+/*
+ * The group's name in varnishstat: the file's without what is behind its last dot, and where another producer has that,
+ * with the lowest number from 2 that none has. It keeps it, as requests may be counting there. NULL: out of memory.
+ */
+static char *
+free_name(const char *path)
 {
-	struct entry *e = calloc(1, sizeof *e);
-	struct tel_options options = { .size = sizeof options, .log = say };
+	const char *slash = strrchr(path, '/');
+	const char *file = slash == NULL ? path : slash + 1;
+	const char *dot = strrchr(file, '.');
+	size_t len = dot == NULL || dot == file ? strlen(file) : (size_t)(dot - file);
+	size_t room = len + sizeof "-4294967295";
+	char *name = malloc(room);
 
-	if (e == NULL || (e->path = strdup(path)) == NULL) {
-		(void)snprintf(why, why_size, "out of memory");
-		free(config);
-		free(e);
+	if (name == NULL)
 		return (NULL);
+	(void)snprintf(name, room, "%.*s", (int)len, file);
+	for (unsigned n = 2; name_is_taken(name); n++)
+		(void)snprintf(name, room, "%.*s-%u", (int)len, file, n);
+	return (name);
+}
+
+/* Makes the producer of an entry that has none, and keeps the configuration; false, with the reason, if it is wrong. */
+static bool
+fill(struct entry *e, char *config, char *why, size_t why_size)
+{
+	struct tel_options options = { .size = sizeof options, .log = say, .opaque = e->path };
+	struct tel_producer *tel = tel_producer_new(config, &options, why, why_size);
+
+	if (tel == NULL) {
+		free(config);
+		return (false);
 	}
 	e->config = config;
-	options.opaque = e->path;
-	e->producer.tel = tel_producer_new(config, &options, why, why_size);
-	if (e->producer.tel == NULL) {
-		entry_free(e);
-		return (NULL);
+	/* Requests look at it without the lock. */
+	__atomic_store_n(&e->producer.tel, tel, __ATOMIC_RELEASE);
+	return (true);
+}
+
+static void
+try_again(struct entry *e)
+{
+	char why[512];
+	char *config = config_file_read(e->path, why, sizeof why);
+
+	if (config != NULL && fill(e, config, why, sizeof why))
+		say(5, "can be had again, lines are delivered", e->path);
+}
+
+/* Shows the counters, and looks whether a configuration can be had by now. Ends by itself when there is no producer left. */
+static void *
+mirror(void *unused)
+{
+	const struct timespec second = { .tv_sec = 1 };
+	bool more = true;
+
+	while (more) {
+		struct entry *e;
+
+		(void)nanosleep(&second, NULL);
+		(void)pthread_mutex_lock(&lock);
+		VTAILQ_FOREACH(e, &entries, list) {
+			if (e->config == NULL)
+				try_again(e);
+			mirror_one(e);
+		}
+		more = mirror_runs = !VTAILQ_EMPTY(&entries);
+		(void)pthread_mutex_unlock(&lock);
 	}
-	open_counters(e);
+	return (unused);
+}
+
+/* Without a producer. NULL, with the reason, if memory is not to be had. */
+static struct entry *
+entry_new(const char *path, char *why, size_t why_size)
+{
+	struct entry *e = calloc(1, sizeof *e);
+
+	if (e != NULL && (e->path = strdup(path)) != NULL && (e->name = free_name(path)) != NULL)
+		return (e);
+	(void)snprintf(why, why_size, "out of memory");
+	if (e != NULL)
+		entry_free(e);
+	return (NULL);
+}
+
+static void
+entry_add(struct entry *e)
+{
+	e->producer.counters = VSC_tel_New(NULL, &e->segment, "%s", e->name);
 	mirror_one(e);
 	VTAILQ_INSERT_TAIL(&entries, e, list);
 	if (!mirror_runs)
 		mirror_runs = start_thread(mirror, NULL);
+}
+
+/* That of this path and content; of several with neither producer nor content, that of the path. */
+static struct entry *
+find(const char *path, const char *config)
+{
+	struct entry *e;
+
+	VTAILQ_FOREACH(e, &entries, list)
+		if (strcmp(e->path, path) == 0 && (config == NULL || e->config == NULL ? config == e->config :
+		    strcmp(e->config, config) == 0))
+			return (e);
+	return (NULL);
+}
+
+/* Takes the configuration over. NULL, with the reason, if it is wrong. */
+static struct entry *
+find_or_make(const char *path, char *config, char *why, size_t why_size)
+{
+	struct entry *e = find(path, config);
+
+	if (e != NULL) {
+		free(config);
+		return (e);
+	}
+	e = find(path, NULL);
+	if (e != NULL)
+		return (fill(e, config, why, why_size) ? e : NULL);
+	e = entry_new(path, why, why_size);
+	if (e == NULL)
+		free(config);
+	else if (fill(e, config, why, why_size)) {
+		entry_add(e);
+		return (e);
+	} else
+		entry_free(e);
+	return (NULL);
+}
+
+/* One that is made as soon as its configuration can be had; NULL if memory is not to be had. */
+static struct entry *
+find_or_await(const char *path, char *why, size_t why_size)
+{
+	struct entry *e = find(path, NULL);
+	char text[640];
+
+	if (e != NULL)
+		return (e);
+	(void)snprintf(text, sizeof text, "%s: lines are dropped until it can be had, which is tried every second", why);
+	e = entry_new(path, why, why_size);
+	if (e == NULL)
+		return (NULL);
+	say(3, text, e->path);
+	entry_add(e);
 	return (e);
 }
 
 struct producer *
-producer_acquire(const char *path, char *why, size_t why_size)
+producer_acquire(const char *path, bool starting, char *why, size_t why_size)
 {
 	char *config = config_file_read(path, why, why_size);
-	struct entry *e;
+	struct entry *e = NULL;
 
-	if (config == NULL)
-		return (NULL);
 	(void)pthread_mutex_lock(&lock);
-	VTAILQ_FOREACH(e, &entries, list)
-		if (strcmp(e->path, path) == 0 && strcmp(e->config, config) == 0)
-			break;
-	if (e != NULL)
-		free(config);
-	else
-		e = entry_new(path, config, why, why_size);
+	if (config != NULL)
+		e = find_or_make(path, config, why, why_size);
+	if (e == NULL && starting)
+		e = find_or_await(path, why, why_size);
 	if (e != NULL)
 		e->users++;
 	(void)pthread_mutex_unlock(&lock);
@@ -215,7 +303,9 @@ producer_release(struct producer *p)
 	VTAILQ_REMOVE(&entries, e, list);
 	VSC_tel_Destroy(&e->segment);
 	(void)pthread_mutex_unlock(&lock);
-	if (!start_thread(drain, e)) {
+	if (e->config == NULL)
+		entry_free(e);
+	else if (!start_thread(drain, e)) {
 		/* No threads to be had: better to lose lines, which libtel counts, than to keep the CLI waiting. */
 		(void)tel_producer_close(e->producer.tel, 0);
 		entry_free(e);
@@ -225,14 +315,15 @@ producer_release(struct producer *p)
 int64_t
 producer_counter(const struct producer *p, const char *name)
 {
-	struct tel_stats s;
+	struct tel_stats s = { 0 };
+	struct tel_producer *tel = producer_tel(p);
 
 #define X(counter)							\
 	if (strcmp(name, #counter) == 0)				\
 		return ((int64_t)__atomic_load_n(&p->counters->counter, __ATOMIC_RELAXED));
 	OWN(X)
 #undef X
-	if (tel_get_stats(p->tel, &s, sizeof s) != TEL_OK)
+	if (tel != NULL && tel_get_stats(tel, &s, sizeof s) != TEL_OK)
 		return (-1);
 #define X(counter)							\
 	if (strcmp(name, #counter) == 0)				\

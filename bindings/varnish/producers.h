@@ -5,6 +5,7 @@
 #ifndef PRODUCERS_H
 #define PRODUCERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,12 +14,23 @@
 struct VSC_tel;
 
 struct producer {
-	tel_producer *tel;
+	tel_producer *tel;	/* for producer_tel() alone */
 	struct VSC_tel *counters;
 };
 
-/* NULL if the configuration is wrong, with the reason in `why`. */
-struct producer *producer_acquire(const char *path, char *why, size_t why_size);
+/*
+ * NULL if the configuration cannot be read or is wrong, with the reason in `why`. If the worker is `starting`, it is said
+ * in the log instead, and the producer is made as soon as that has changed: there is no load that could be refused, only
+ * a worker. It is to be released once for each time.
+ */
+struct producer *producer_acquire(const char *path, bool starting, char *why, size_t why_size);
+
+/* NULL as long as the configuration cannot be had. */
+static inline tel_producer *
+producer_tel(const struct producer *p)
+{
+	return (__atomic_load_n(&p->tel, __ATOMIC_ACQUIRE));
+}
 
 /* Never waits for Kafka: a producer that nobody has any more delivers what it holds on a thread of its own. */
 void producer_release(struct producer *);

@@ -42,6 +42,18 @@ struct pending {
 	char client[];
 };
 
+/*
+ * varnishd's own, of no installed header. Nothing is in use yet while the manager has a new worker load the VCLs that
+ * there are, be it the first worker or one after a crash: refusing then ends the worker, for good.
+ */
+extern struct vcl *vcl_active __attribute__((weak));
+
+static bool
+worker_is_starting(void)
+{
+	return (&vcl_active != NULL && vcl_active == NULL);
+}
+
 static struct producer *
 acquire(VRT_CTX, const char *object, const char *path)
 {
@@ -52,7 +64,7 @@ acquire(VRT_CTX, const char *object, const char *path)
 		VRT_fail(ctx, "tel: %s: the configuration file has no name", object);
 		return (NULL);
 	}
-	p = producer_acquire(path, why, sizeof why);
+	p = producer_acquire(path, worker_is_starting(), why, sizeof why);
 	if (p == NULL)
 		VRT_fail(ctx, "tel: %s: %s: %s", object, path, why);
 	return (p);
@@ -83,23 +95,35 @@ vmod_producer__fini(struct vmod_tel_producer **object)
 VCL_VOID
 vmod_producer_submit(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING line)
 {
+	tel_producer *tel;
+
 	(void)ctx;
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
 	if (line == NULL)
 		line = "";
-	(void)tel_submit(o->producer->tel, line, strlen(line));
+	tel = producer_tel(o->producer);
+	if (tel == NULL)
+		COUNT(o->producer, unavailable);
+	else
+		(void)tel_submit(tel, line, strlen(line));
 }
 
 VCL_VOID
 vmod_producer_submit_for(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING client, VCL_STRING text)
 {
+	tel_producer *tel;
+
 	(void)ctx;
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
 	if (client == NULL)
 		client = "";
 	if (text == NULL)
 		text = "";
-	(void)tel_submit_for(o->producer->tel, client, strlen(client), text, strlen(text));
+	tel = producer_tel(o->producer);
+	if (tel == NULL)
+		COUNT(o->producer, unavailable);
+	else
+		(void)tel_submit_for(tel, client, strlen(client), text, strlen(text));
 }
 
 VCL_BOOL
@@ -107,16 +131,18 @@ vmod_producer_wants(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING client)
 {
 	(void)ctx;
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
-	return (client != NULL && tel_wants(o->producer->tel, client, strlen(client)) == 1);
+	return (client != NULL && tel_wants(producer_tel(o->producer), client, strlen(client)) == 1);
 }
 
 VCL_VOID
 vmod_producer_reload(VRT_CTX, struct vmod_tel_producer *o)
 {
-	char why[512];
+	char why[512] = "there is no producer yet";
+	tel_producer *tel;
 
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_PRODUCER_MAGIC);
-	if (tel_reload_clients(o->producer->tel, NULL, why, sizeof why) == TEL_OK)
+	tel = producer_tel(o->producer);
+	if (tel != NULL && tel_reload_clients(tel, NULL, why, sizeof why) == TEL_OK)
 		return;
 	if (ctx->vsl != NULL)
 		VSLb(ctx->vsl, SLT_Error, "tel: reload: %s", why);
@@ -175,9 +201,14 @@ write_line(const struct pending *p, struct req *req)
 	struct span slots[FORMAT_SLOTS_MAX];
 	struct late_records late;
 	struct writer w;
+	tel_producer *tel = producer_tel(o->producer);
 	unsigned room;
 	char *line;
 
+	if (tel == NULL) {
+		COUNT(o->producer, unavailable);
+		return;
+	}
 	if (!records_read(o->format, req, &late, slots)) {
 		COUNT(o->producer, log_lost_records);
 		return;
@@ -194,7 +225,7 @@ write_line(const struct pending *p, struct req *req)
 		COUNT(o->producer, log_lost_records);
 	else if (w.full)
 		COUNT(o->producer, log_lost_workspace);
-	else if (tel_submit_for(o->producer->tel, p->client, p->client_len, line, (size_t)(w.p - line)) == TEL_OK)
+	else if (tel_submit_for(tel, p->client, p->client_len, line, (size_t)(w.p - line)) == TEL_OK)
 		COUNT(o->producer, log_lines);
 	else
 		COUNT(o->producer, log_refused);
@@ -245,13 +276,16 @@ vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 	size_t len = client == NULL ? 0 : strlen(client);
 	struct vmod_priv *task;
 	struct pending *p;
+	tel_producer *tel;
 
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_ACCESS_LOG_MAGIC);
 	if (ctx->req == NULL || (ctx->req->esi_level > 0 && !o->esi))
 		return;
 	task = VRT_priv_task_get(ctx, o);
 	p = task == NULL ? NULL : task->priv;
-	if (len == 0 || !tel_wants(o->producer->tel, client, len)) {
+	tel = producer_tel(o->producer);
+	/* Without a producer nobody knows who is wanted: counted at the end, once. */
+	if (len == 0 || (tel != NULL && !tel_wants(tel, client, len))) {
 		if (p != NULL)
 			p->client_len = 0;
 		return;

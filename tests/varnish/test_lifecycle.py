@@ -208,6 +208,47 @@ class Lifecycle(unittest.TestCase):
         varnish.get()
         servers.wait_for(lambda: self.kafka.end(self.topic) == 2, "the line after the restart delivered")
 
+    def test_a_worker_starts_whatever_has_become_of_the_configuration(self):
+        """Killed with the file gone, then with one that is wrong: requests are answered, and lines delivered once it is right."""
+        varnish = self.start(vcl(self.config))
+        right = self.config.read_text()
+        delivered = 0
+
+        def restart(said):
+            killed = varnish.child()
+            os.kill(killed, signal.SIGKILL)
+            servers.wait_for(lambda: varnish.child() not in (0, killed) and "running" in varnish.cli("status"), "a new worker")
+            self.assertIn(b" 200 ", varnish.get())
+            servers.wait_for(lambda: varnish.counters().get("TEL.tel.unavailable") == 1, "a line without a producer counted")
+            self.assertIn(said, varnish.said())
+            # What an operator loads meanwhile is refused by name, as ever.
+            self.assertIn("tel.json", varnish.load(f"refused{delivered}", vcl(self.config), check=False))
+
+        for spoil, said in ((self.config.unlink, f"tel: {self.config}: No such file or directory: lines are dropped until"),
+                            (lambda: servers.write(self.config, right.replace("linger.ms", "lingers.ms")), "lingers.ms")):
+            spoil()
+            restart(said)
+            servers.write(self.config, right)
+            servers.wait_for(lambda: "lines are delivered" in varnish.said().split(said)[-1], "the configuration is read again")
+            self.assertIn(b" 200 ", varnish.get())
+            delivered += 1
+            servers.wait_for(lambda: self.kafka.end(self.topic) == delivered, "the line after that delivered")
+            # Those loaded from then on share the producer.
+            varnish.load(f"shares{delivered}", vcl(self.config))
+            self.assertEqual({name.rsplit(".", 1)[0] for name in varnish.counters()}, {"TEL.tel"})
+
+    def test_the_first_worker_starts_without_a_configuration(self):
+        right = self.config.read_text()
+        self.config.unlink()
+        varnish = self.start(vcl(self.config))
+        self.assertIn(b" 200 ", varnish.get())
+        self.assertIn("No such file or directory: lines are dropped", varnish.said())
+        # With what a load brings, all VCLs of that file have it.
+        servers.write(self.config, right)
+        varnish.load("later", vcl(self.config))
+        self.assertIn(b" 200 ", varnish.get())
+        servers.wait_for(lambda: self.kafka.end(self.topic) == 1, "the line after that delivered")
+
     def test_compile_only_starts_nothing(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(1)

@@ -60,7 +60,7 @@ typedef struct {
     time_t                     retry;        /* not to be tried before */
     uint64_t                   unavailable;  /* lines without a handle */
 
-    ngx_http_tel_total_t      *total;
+    ngx_http_tel_total_t      *total;        /* NULL: there is no room */
     ngx_http_tel_slot_t       *slot;         /* this worker's, if any */
 
     unsigned                   used:1;       /* by a tel_log */
@@ -143,7 +143,10 @@ void ngx_http_tel_total_start(ngx_cycle_t *cycle,
     ngx_http_tel_main_conf_t *tmcf);
 void ngx_http_tel_total_stop(ngx_http_tel_main_conf_t *tmcf);
 
-/* What all workers have counted, the ended ones too; returns their number. */
+/*
+ * What all workers have counted, the ended ones too, or this one alone if the
+ * producer has no total; returns the number of those that have not ended.
+ */
 ngx_uint_t ngx_http_tel_total_read(ngx_http_tel_main_conf_t *tmcf,
     ngx_http_tel_producer_t *tp, tel_stats *stats, uint64_t *unavailable);
 

@@ -7,6 +7,7 @@
 
 #include "ngx_http_tel_module.h"
 #include <ngx_channel.h>
+#include <pthread.h>
 
 
 /* Failing costs a worker's time: one try in so many seconds. */
@@ -14,16 +15,34 @@
 
 /*
  * On TERM nginx kills a worker after 1.5 s; on QUIT, which is a reload too,
- * it waits. A TERM that comes meanwhile is noticed between the turns.
+ * it waits. A TERM that comes meanwhile is noticed between the turns. Closing
+ * what has been flushed takes a moment, too.
  */
-#define NGX_HTTP_TEL_TERMINATE   1000
+#define NGX_HTTP_TEL_TERMINATE   900
 #define NGX_HTTP_TEL_QUIT        10000
 #define NGX_HTTP_TEL_TURN        50
+#define NGX_HTTP_TEL_CLOSE       100
 
 /* A file longer than that is no configuration. */
 #define NGX_HTTP_TEL_CONFIG      (1024 * 1024)
 
 
+/* One producer's end. */
+typedef struct {
+    ngx_http_tel_producer_t   *producer;
+    pthread_t                  thread;
+    int                        timeout;
+    int                        rc;
+    unsigned                   flushed:1;
+    unsigned                   apart:1;      /* closed in the thread */
+} ngx_http_tel_end_t;
+
+
+static void ngx_http_tel_flush(ngx_http_tel_end_t *end, ngx_uint_t n,
+    ngx_msec_t began);
+static void ngx_http_tel_close(ngx_http_tel_end_t *end, ngx_uint_t n,
+    ngx_msec_t began);
+static void *ngx_http_tel_close_one(void *data);
 static ngx_msec_int_t ngx_http_tel_left(ngx_msec_t began);
 static void ngx_http_tel_look_for_terminate(void);
 
@@ -31,7 +50,7 @@ static void ngx_http_tel_look_for_terminate(void);
 char *
 ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp)
 {
-    char              why[512];
+    char              why[512], *reason;
     off_t             size;
     u_char           *p;
     ssize_t           n;
@@ -39,7 +58,10 @@ ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp)
     ngx_err_t         err;
     ngx_file_info_t   info;
 
-    fd = ngx_open_file(tp->file.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    /* the open of a pipe that nobody writes to would otherwise not return */
+
+    fd = ngx_open_file(tp->file.data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
@@ -49,6 +71,7 @@ ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp)
 
     p = NULL;
     n = NGX_ERROR;
+    reason = "cannot be read";
 
     if (ngx_fd_info(fd, &info) == NGX_FILE_ERROR) {
         err = ngx_errno;
@@ -57,8 +80,15 @@ ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp)
 
     size = ngx_file_size(&info);
 
-    if (!ngx_is_file(&info) || size > NGX_HTTP_TEL_CONFIG) {
-        err = NGX_EINVAL;
+    if (!ngx_is_file(&info)) {
+        err = 0;
+        reason = "is no regular file";
+        goto failed;
+    }
+
+    if (size > NGX_HTTP_TEL_CONFIG) {
+        err = 0;
+        reason = "is longer than 1 MiB";
         goto failed;
     }
 
@@ -80,7 +110,8 @@ failed:
 
     if (n < 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
-                           "\"%V\" cannot be read", &tp->file);
+                           "tel_producer \"%V\": \"%V\" %s",
+                           &tp->name, &tp->file, reason);
         return NGX_CONF_ERROR;
     }
 
@@ -149,10 +180,9 @@ ngx_http_tel_producer_handle(ngx_http_tel_producer_t *tp)
 void
 ngx_http_tel_producers_stop(ngx_cycle_t *cycle, ngx_array_t *producers)
 {
-    int                        rc;
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, n;
     ngx_msec_t                 began;
-    ngx_msec_int_t             left;
+    ngx_http_tel_end_t        *end;
     ngx_http_tel_producer_t  **tp;
 
     tp = producers->elts;
@@ -160,40 +190,123 @@ ngx_http_tel_producers_stop(ngx_cycle_t *cycle, ngx_array_t *producers)
     ngx_time_update();
     began = ngx_current_msec;
 
-    /* all are flushed before the first is closed: they share the time */
-
-    for (i = 0; i < producers->nelts; i++) {
-
-        if (tp[i]->handle == NULL) {
-            continue;
-        }
-
-        do {
-            left = ngx_http_tel_left(began);
-
-            rc = tel_flush(tp[i]->handle,
-                           (int) ngx_min(left, NGX_HTTP_TEL_TURN));
-
-        } while (rc == TEL_ERR_TIMEOUT && left > 0);
+    end = ngx_pcalloc(cycle->pool, (producers->nelts + 1)
+                                   * sizeof(ngx_http_tel_end_t));
+    if (end == NULL) {
+        return;
     }
 
+    n = 0;
+
     for (i = 0; i < producers->nelts; i++) {
-
-        if (tp[i]->handle == NULL) {
-            continue;
+        if (tp[i]->handle) {
+            end[n++].producer = tp[i];
         }
+    }
 
-        rc = tel_producer_close(tp[i]->handle,
-                                (int) ngx_http_tel_left(began));
+    ngx_http_tel_flush(end, n, began);
+    ngx_http_tel_close(end, n, began);
 
-        if (rc != TEL_OK) {
+    for (i = 0; i < n; i++) {
+        if (end[i].rc != TEL_OK && !end[i].flushed) {
             ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                           "tel_producer \"%V\" gave lines up at exit: %s",
-                          &tp[i]->name, tel_strerror(rc));
+                          &end[i].producer->name, tel_strerror(end[i].rc));
         }
     }
 
     ngx_http_tel_messages_drain(cycle->log);
+}
+
+
+/* In turns, so that one whose brokers are silent takes no other's time. */
+
+static void
+ngx_http_tel_flush(ngx_http_tel_end_t *end, ngx_uint_t n, ngx_msec_t began)
+{
+    ngx_uint_t      i, more;
+    ngx_msec_int_t  left, turn;
+
+    turn = NGX_HTTP_TEL_TURN / (n + 1) + 1;
+
+    do {
+        more = 0;
+        left = ngx_http_tel_left(began);
+
+        for (i = 0; i < n; i++) {
+
+            if (end[i].flushed) {
+                continue;
+            }
+
+            if (tel_flush(end[i].producer->handle,
+                          (int) ngx_min(left, turn))
+                == TEL_ERR_TIMEOUT)
+            {
+                more = 1;
+
+            } else {
+                end[i].flushed = 1;
+            }
+        }
+
+    } while (more && left > 0);
+}
+
+
+/*
+ * A close may take 100 ms beyond its time: of several producers one after the
+ * other that would be more than nginx grants.
+ */
+
+static void
+ngx_http_tel_close(ngx_http_tel_end_t *end, ngx_uint_t n, ngx_msec_t began)
+{
+    sigset_t    all, before;
+    ngx_uint_t  i;
+
+    /* the host's signals are for the host's thread */
+
+    sigfillset(&all);
+    (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+
+    for (i = 0; i < n; i++) {
+        end[i].timeout = (int) ngx_max(ngx_http_tel_left(began),
+                                       NGX_HTTP_TEL_CLOSE);
+
+        if (i + 1 < n
+            && pthread_create(&end[i].thread, NULL, ngx_http_tel_close_one,
+                              &end[i])
+               == 0)
+        {
+            end[i].apart = 1;
+        }
+    }
+
+    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+
+    for (i = 0; i < n; i++) {
+        if (!end[i].apart) {
+            (void) ngx_http_tel_close_one(&end[i]);
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        if (end[i].apart) {
+            (void) pthread_join(end[i].thread, NULL);
+        }
+    }
+}
+
+
+static void *
+ngx_http_tel_close_one(void *data)
+{
+    ngx_http_tel_end_t  *end = data;
+
+    end->rc = tel_producer_close(end->producer->handle, end->timeout);
+
+    return NULL;
 }
 
 

@@ -31,6 +31,14 @@ static ngx_int_t ngx_http_tel_total_init_zone(ngx_shm_zone_t *zone,
     void *data);
 static ngx_http_tel_total_t *ngx_http_tel_total_find(ngx_slab_pool_t *shpool,
     ngx_str_t *name);
+static ngx_http_tel_total_t *ngx_http_tel_total_add(ngx_slab_pool_t *shpool,
+    ngx_str_t *name, ngx_http_tel_main_conf_t *tmcf,
+    ngx_http_tel_main_conf_t *before);
+static ngx_int_t ngx_http_tel_total_forget(ngx_slab_pool_t *shpool,
+    ngx_http_tel_main_conf_t *tmcf, ngx_http_tel_main_conf_t *before);
+static ngx_uint_t ngx_http_tel_total_named(ngx_http_tel_total_t *total,
+    ngx_http_tel_main_conf_t *tmcf);
+static ngx_uint_t ngx_http_tel_total_written(ngx_http_tel_total_t *total);
 static void ngx_http_tel_publish(ngx_event_t *ev);
 static void ngx_http_tel_publish_all(ngx_http_tel_main_conf_t *tmcf);
 static void ngx_http_tel_reap(ngx_http_tel_total_t *total);
@@ -87,50 +95,48 @@ ngx_http_tel_total_zone(ngx_conf_t *cf, ngx_http_tel_main_conf_t *tmcf)
 }
 
 
-/* The zone outlives reloads, and its totals the names they were counted by. */
+/*
+ * The zone outlives reloads, and its totals the names they were counted by, as
+ * long as there is room. A producer for which there is none works as others
+ * do: statistics are no reason to refuse a configuration.
+ */
 
 static ngx_int_t
 ngx_http_tel_total_init_zone(ngx_shm_zone_t *zone, void *data)
 {
-    ngx_http_tel_main_conf_t *tmcf = zone->data;
+    ngx_http_tel_main_conf_t *before = data;
 
     ngx_uint_t                 i;
     ngx_slab_pool_t           *shpool;
-    ngx_http_tel_total_t      *total;
+    ngx_http_tel_main_conf_t  *tmcf;
     ngx_http_tel_producer_t  **tp;
 
+    tmcf = zone->data;
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     tp = tmcf->producers.elts;
 
+    /* what there is no room for is said below, by name */
+    shpool->log_nomem = 0;
+
     for (i = 0; i < tmcf->producers.nelts; i++) {
 
-        total = ngx_http_tel_total_find(shpool, &tp[i]->name);
-
-        if (total == NULL) {
-            total = ngx_slab_calloc(shpool, sizeof(ngx_http_tel_total_t)
-                                            + tp[i]->name.len);
-            if (total == NULL) {
-                ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
-                              "too many tel_producers: "
-                              "no shared memory for \"%V\"", &tp[i]->name);
-                return NGX_ERROR;
-            }
-
-            total->name.data = (u_char *) (total + 1);
-            total->name.len = tp[i]->name.len;
-            ngx_memcpy(total->name.data, tp[i]->name.data, total->name.len);
-
-            /* workers of the configuration before read the list */
-
-            ngx_shmtx_lock(&shpool->mutex);
-
-            total->next = shpool->data;
-            shpool->data = total;
-
-            ngx_shmtx_unlock(&shpool->mutex);
+        if (!tp[i]->used) {
+            continue;
         }
 
-        tp[i]->total = total;
+        tp[i]->total = ngx_http_tel_total_find(shpool, &tp[i]->name);
+
+        if (tp[i]->total == NULL) {
+            tp[i]->total = ngx_http_tel_total_add(shpool, &tp[i]->name, tmcf,
+                                                  before);
+        }
+
+        if (tp[i]->total == NULL) {
+            ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
+                          "too many tel_producers: tel_status shows of \"%V\" "
+                          "what the worker that answers has counted",
+                          &tp[i]->name);
+        }
     }
 
     return NGX_OK;
@@ -151,6 +157,129 @@ ngx_http_tel_total_find(ngx_slab_pool_t *shpool, ngx_str_t *name)
     }
 
     return NULL;
+}
+
+
+/* NULL if there is no room, not even that of a name that has gone. */
+
+static ngx_http_tel_total_t *
+ngx_http_tel_total_add(ngx_slab_pool_t *shpool, ngx_str_t *name,
+    ngx_http_tel_main_conf_t *tmcf, ngx_http_tel_main_conf_t *before)
+{
+    ngx_http_tel_total_t  *total;
+
+    do {
+        total = ngx_slab_calloc(shpool, sizeof(ngx_http_tel_total_t)
+                                        + name->len);
+
+    } while (total == NULL
+             && ngx_http_tel_total_forget(shpool, tmcf, before) == NGX_OK);
+
+    if (total == NULL) {
+        return NULL;
+    }
+
+    total->name.data = (u_char *) (total + 1);
+    total->name.len = name->len;
+    ngx_memcpy(total->name.data, name->data, name->len);
+
+    total->next = shpool->data;
+    shpool->data = total;
+
+    return total;
+}
+
+
+/*
+ * Frees the oldest total that neither configuration names and no worker of an
+ * earlier one writes to; NGX_DECLINED if there is none. The configuration
+ * before stays in use if the new one fails. The list is the master's alone.
+ */
+
+static ngx_int_t
+ngx_http_tel_total_forget(ngx_slab_pool_t *shpool,
+    ngx_http_tel_main_conf_t *tmcf, ngx_http_tel_main_conf_t *before)
+{
+    ngx_http_tel_total_t  *total, *previous, *oldest, *before_oldest;
+
+    previous = NULL;
+    oldest = NULL;
+    before_oldest = NULL;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    for (total = shpool->data; total; total = total->next) {
+
+        if (!ngx_http_tel_total_named(total, tmcf)
+            && !ngx_http_tel_total_named(total, before)
+            && !ngx_http_tel_total_written(total))
+        {
+            oldest = total;
+            before_oldest = previous;
+        }
+
+        previous = total;
+    }
+
+    if (oldest) {
+        if (before_oldest) {
+            before_oldest->next = oldest->next;
+
+        } else {
+            shpool->data = oldest->next;
+        }
+
+        ngx_slab_free_locked(shpool, oldest);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return oldest ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_uint_t
+ngx_http_tel_total_named(ngx_http_tel_total_t *total,
+    ngx_http_tel_main_conf_t *tmcf)
+{
+    ngx_uint_t                 i;
+    ngx_http_tel_producer_t  **tp;
+
+    if (tmcf == NULL) {
+        return 0;
+    }
+
+    tp = tmcf->producers.elts;
+
+    for (i = 0; i < tmcf->producers.nelts; i++) {
+        if (tp[i]->used
+            && tp[i]->name.len == total->name.len
+            && ngx_strncmp(tp[i]->name.data, total->name.data,
+                           total->name.len)
+               == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_http_tel_total_written(ngx_http_tel_total_t *total)
+{
+    ngx_uint_t  n;
+
+    ngx_http_tel_reap(total);
+
+    for (n = 0; n < NGX_HTTP_TEL_SLOTS; n++) {
+        if (total->slots[n].pid) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -179,6 +308,12 @@ ngx_http_tel_total_start(ngx_cycle_t *cycle, ngx_http_tel_main_conf_t *tmcf)
             continue;
         }
 
+        used = 1;
+
+        if (tp[i]->total == NULL) {
+            continue;
+        }
+
         ngx_http_tel_reap(tp[i]->total);
 
         for (n = 0; n < NGX_HTTP_TEL_SLOTS; n++) {
@@ -193,8 +328,6 @@ ngx_http_tel_total_start(ngx_cycle_t *cycle, ngx_http_tel_main_conf_t *tmcf)
         if (tp[i]->slot == NULL) {
             full = 1;
         }
-
-        used = 1;
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -256,10 +389,28 @@ ngx_http_tel_total_read(ngx_http_tel_main_conf_t *tmcf,
     ngx_slab_pool_t        *shpool;
     ngx_http_tel_total_t   *total;
 
+    total = tp->total;
+
+    /*
+     * A worker that is to end, and for which there was no slot, does not keep
+     * its configuration's totals in being.
+     */
+
+    if (total == NULL || (tp->slot == NULL && ngx_exiting)) {
+        ngx_memzero(stats, sizeof(tel_stats));
+
+        if (tp->handle) {
+            (void) tel_get_stats(tp->handle, stats, sizeof(tel_stats));
+        }
+
+        *unavailable = tp->unavailable;
+
+        return 1;
+    }
+
     ngx_http_tel_publish_all(tmcf);
 
     shpool = (ngx_slab_pool_t *) tmcf->zone->shm.addr;
-    total = tp->total;
     workers = 0;
 
     ngx_shmtx_lock(&shpool->mutex);

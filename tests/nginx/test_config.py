@@ -1,6 +1,7 @@
 """What nginx -t says, what it leaves alone, and which tel_log is whose."""
 
 import json
+import os
 import socket
 import unittest
 
@@ -45,8 +46,15 @@ class Checked(unittest.TestCase):
             self.assertIn(reason, said)
         (nginx.folder / "edge.json").unlink()
         self.assertIn("No such file", nginx.test()[1])
-        (nginx.folder / "edge.json").mkdir()
-        self.assertIn("edge.json", nginx.test()[1])
+        # A pipe that nobody writes to, too, is refused at once: the master reads it while it reloads.
+        for make, reason in (((nginx.folder / "edge.json").mkdir, 'edge.json" is no regular file'),
+                             (lambda: os.mkfifo(nginx.folder / "fifo.json"), 'fifo.json" is no regular file'),
+                             (lambda: (nginx.folder / "long.json").write_bytes(b" " * ((1 << 20) + 1)), 'long.json" is longer than 1 MiB')):
+            make()
+            nginx.write_conf(f"tel_producer edge config={reason.split(chr(34))[0]};" + SERVER % "")
+            status, said = nginx.test()
+            self.assertEqual(status, 1)
+            self.assertIn(reason, said)
 
     def test_wrong_directives(self):
         edge = "tel_producer edge config=edge.json;"

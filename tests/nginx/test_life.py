@@ -197,6 +197,30 @@ class Life(unittest.TestCase):
                 self.assertIn("gave lines up at exit", nginx.errors())
                 self.assertNotIn("signal 9", nginx.errors())
 
+    def test_many_producers_end_in_time(self):
+        """The brokers of six take connections and say nothing; a seventh's is there, and has what was logged for it."""
+        Kafka.shared().topics(["seventh"])
+        names = [f"silent{i}" for i in range(6)]
+        # The one that can deliver is the last in turn.
+        http = ("".join(f"tel_producer {name} config={name}.json;" for name in names) + HTTP.replace("@CLIENT@", "seventh").replace(
+            "tel_log edge", "".join(f"tel_log {name} id client=seventh; " for name in names) + "tel_log edge"))
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            producers = dict.fromkeys(names, {"kafka": {"bootstrap.servers": "127.0.0.1:%d" % silent.getsockname()[1]}})
+            producers["edge"] = {"kafka": {"bootstrap.servers": Kafka.shared().servers, "linger.ms": 2000,
+                                           "broker.address.family": "v4"}}
+            with Nginx(http, clients=["seventh"], workers=2, producers=producers) as nginx:
+                for _ in range(20):
+                    nginx.get("/x")
+                nginx.settled(20)
+                for _ in range(20):
+                    nginx.get("/x")
+                nginx.stop(signal.SIGTERM)
+                self.assertNotIn("signal 9", nginx.errors())
+                for name in names:
+                    self.assertIn(f'tel_producer "{name}" gave lines up at exit', nginx.errors())
+                self.assertNotIn('tel_producer "edge" gave lines up', nginx.errors())
+                self.assertEqual(self.same(nginx, "seventh"), 40)
+
     def test_a_worker_that_waits_for_kafka_can_be_told_to_end(self):
         with self.nginx("waits", config={"bootstrap.servers": "127.0.0.1:1"}) as nginx:
             for _ in range(10):
@@ -240,6 +264,36 @@ class Life(unittest.TestCase):
             self.assertEqual(status["unavailable"], 5)
             self.assertIsNone(status["worker"])
             self.assertEqual(status["total"]["submitted"], 0)
+
+    def test_new_names_at_each_reload(self):
+        """The counters' memory holds twenty names: those of configurations that have gone make room."""
+        def http(name):
+            return (f"tel_producer {name} config=edge.json; server {{ listen 127.0.0.1:@PORT@; access_log off;"
+                    f" location / {{ tel_log {name} combined client=names; return 200 ok; }}"
+                    f" location /tel {{ tel_status; }} }}")
+        with Nginx(http("first"), clients=["names"], producers={"edge": {"embedded_broker": True}}) as nginx:
+            for number in range(30):
+                before = set(nginx.worker_pids())
+                nginx.write_conf(http(f"name{number}"))
+                os.kill(nginx.pid, signal.SIGHUP)
+                wait_for("the new worker alone", lambda: (lambda now: now and not before & now)(set(nginx.worker_pids())))
+                nginx.get("/x")
+                nginx.settled(1, f"name{number}")
+            self.assertEqual(list(nginx.status()["producers"]), ["name29"])
+            self.assertNotIn("too many tel_producers", nginx.errors())
+
+    def test_more_producers_than_are_counted(self):
+        """They are said, and work; of those beyond the shared memory's twenty, the worker that answers speaks for itself."""
+        names = [f"p{i}" for i in range(24)]
+        http = ("".join(f"tel_producer {name} config=edge.json;" for name in names) + "server { listen 127.0.0.1:@PORT@; access_log off;"
+                "location / { " + "".join(f"tel_log {name} combined client=many; " for name in names) + "return 200 ok; }"
+                "location /tel { tel_status; } }")
+        with Nginx(http, clients=["many"], producers={"edge": {"embedded_broker": True, "queue.bytes": 65536, "queue.max_line_bytes": 4096}}) as nginx:
+            self.assertIn('too many tel_producers: tel_status shows of "p23"', (nginx.folder / "stderr").read_text() + nginx.errors())
+            nginx.get("/x")
+            for name in names:
+                nginx.settled(1, name)
+                self.assertEqual(nginx.status()["producers"][name]["workers"], 1)
 
     def test_helpers_start_nothing(self):
         with self.nginx("helpers", config={"bootstrap.servers": "127.0.0.1:1"}) as nginx:

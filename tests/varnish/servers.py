@@ -20,6 +20,9 @@ ROOT = HERE.parent.parent
 VMOD = Path(os.environ.get("TEL_VMOD", ROOT / "target/hosts/libvmod_tel.so"))
 KAFKA = ROOT / "tests/kafka/kafka"
 
+# Of what the origin answers in parts.
+SLOW_BYTES = 2_000_000
+
 
 def wait_for(condition, what, seconds=30):
     """Waits until condition() is true, and returns what it returned."""
@@ -135,10 +138,9 @@ class _Answer(socketserver.StreamRequestHandler):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
             return True
         if path.startswith("/slow"):
-            size = 2_000_000
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SLOW_BYTES)
             for _ in range(20):
-                self.wfile.write(b"s" * (size // 20))
+                self.wfile.write(b"s" * (SLOW_BYTES // 20))
                 time.sleep(0.02)
             return True
         if path.startswith("/sized/"):
@@ -236,10 +238,13 @@ class Ncsa:
             elif self.path.read_bytes().count(b"\n") >= expected:
                 break
             time.sleep(0.1)
+        self.stop()
+        return self.path.read_bytes().split(b"\n")[:-1]
+
+    def stop(self):
         self.process.terminate()
         self.process.wait(20)
         self.out.close()
-        return self.path.read_bytes().split(b"\n")[:-1]
 
 
 class Kafka:

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 import unittest
 
 import servers
@@ -17,8 +18,8 @@ FORMATS = [
     "%{%Y-%m-%dT%H:%M:%S}t.%{msec_frac}t %{usec_frac}t %{sec}t %{msec}t %{usec}t %{msecx}t",
     "%{Varnish:time_firstbyte}x %{Varnish:hitmiss}x %{Varnish:handling}x %{Varnish:side}x %{Varnish:vxid}x %s",
     "%{VCL_Log:key}x|%{VCL_Log:none}x|%{VCL_Log:Key}x|%{VCL_Log:two words}x",
-    "%{VSL:Timestamp}x %{VSL:Timestamp:Process}x %{VSL:Timestamp:process[2]}x %{VSL:Begin[2]}x %{VSL:ReqAcct}x %{VSL:ReqAcct[4]}x %{VSL:End}x",
-    "%{VSL:VCL_call}x %{VSL:VCL_return[1]}x %{VSL:RespHeader:Content-Length}x %{VSL:Hit[1]}x %{VSL:VCL_Log:key[2]}x %{VSL:ReqStart[255]}x",
+    "%{VSL:Timestamp}x %{VSL:Timestamp:Process}x %{VSL:Timestamp:process[2]}x %{VSL:Begin}x %{VSL:Begin[2]}x %{VSL:ReqAcct}x %{VSL:ReqAcct[4]}x %{VSL:End}x",
+    "%{VSL:VCL_call}x %{VSL:VCL_return[1]}x %{VSL:RespHeader:Content-Length}x %{VSL:Hit[1]}x %{VSL:HitMiss[1]}x %{VSL:VCL_Log:key[2]}x %{VSL:ReqStart[255]}x",
     "%{VSL:PipeAcct}x %{VSL:ReqUnset}x %{VSL:Error}x %{VSL:FetchError}x %{VSL:Link[2]}x %{VSL:RespS}x %{VSL:ReqHeader:user-agent}x",
     "%{X-Two}i %{x-two}i %{X-Huge}i %{Host}i %{Cookie}i %{X-Forwarded-For}i",
     "%{X-Foo}o %{content-length}o %{X-Empty}o %{Set-Cookie}o %{Via}o %{Age}o %{X-Varnish}o",
@@ -99,14 +100,18 @@ class Parity(unittest.TestCase):
             "queue.max_line_bytes": 65536, "clients.file": str(home / "clients.json")}))
         # Each format for requests alone, and two with ESI sub-requests.
         formats = [(text, False) for text in FORMATS] + [(text, True) for text in (FORMATS[0], FORMATS[6])]
-        varnish = servers.Varnish(vcl(self.origin, config, formats), parameters)
+        varnish = servers.Varnish(vcl(self.origin, config, formats), ["feature=+http2", *parameters])
+        readers = []
         try:
-            readers = [servers.Ncsa(varnish, f"{i:02}|{text}|", esi) for i, (text, esi) in enumerate(formats)]
+            for i, (text, esi) in enumerate(formats):
+                readers.append(servers.Ncsa(varnish, f"{i:02}|{text}|", esi))
             servers.wait_for(lambda: varnish.get("/ready") and all(r.path.stat().st_size > 0 for r in readers), "all varnishncsa read")
             traffic.run(varnish.port, COUNT)
             theirs = [collections.Counter(reader.lines(COUNT)) for reader in readers]
             counters = varnish.counters()
         finally:
+            for reader in readers:
+                reader.stop()
             said = varnish.stop()
         self.assertNotIn("Assert", said)
         for name in ("log_refused", "log_lost_records", "log_lost_workspace"):
@@ -114,7 +119,7 @@ class Parity(unittest.TestCase):
         ours = [collections.Counter() for _ in formats]
         for line in self.kafka.read(topic):
             ours[int(line[:2])][line] += 1
-        self.every_kind_is_there(theirs[4])
+        self.every_kind_is_there(theirs)
         for i, (text, esi) in enumerate(formats):
             # Those of the time before this varnishncsa read, and only those, are ours alone.
             early = ours[i] - theirs[i]
@@ -126,12 +131,21 @@ class Parity(unittest.TestCase):
                 self.assertLessEqual(sum(early.values()), 100)
             print(f"parity {topic}: {sum(theirs[i].values())} lines, {len(theirs[i])} different, {sum(missing.values())} differ: {text}{' (-E)' if esi else ''}")
 
-    def every_kind_is_there(self, lines):
-        """The traffic is what it is said to be: by hit or miss, handling and status."""
-        words = [line.rstrip(b"|").split() for line in lines]
-        self.assertEqual({w[1] for w in words}, {b"hit", b"miss"})
-        self.assertEqual({w[2] for w in words}, {b"hit", b"miss", b"pass", b"pipe", b"synth"})
-        self.assertLessEqual({b"200", b"206", b"304", b"404", b"416", b"500", b"503", b"700"}, {w[5] for w in words})
+    def every_kind_is_there(self, theirs):
+        """The traffic is what it is said to be: what is missing on both sides differs in nothing."""
+        def words(i):
+            return [line.split(b"|", 1)[1].rstrip(b"|").split() for line in theirs[i]]
+        handling = words(4)
+        self.assertEqual({w[1] for w in handling}, {b"hit", b"miss"})
+        self.assertEqual({w[2] for w in handling}, {b"hit", b"miss", b"pass", b"pipe", b"synth"})
+        self.assertLessEqual({b"200", b"206", b"304", b"404", b"416", b"500", b"503", b"700"}, {w[5] for w in handling})
+        # Why the transaction was begun, in the formats for requests alone and with ESI sub-requests.
+        for i, reasons in ((6, {b"rxreq", b"restart"}), (len(FORMATS) + 1, {b"rxreq", b"restart", b"esi"})):
+            self.assertEqual({reason for line in theirs[i] for reason in re.findall(rb" req \d+ (\w+) ", line)}, reasons)
+        self.assertNotEqual({w[4] for w in words(7)}, {b"-"}, "no hit-for-miss")
+        slow = {int(size) for line in theirs[0] for size in re.findall(rb'/slow[^"]* HTTP/1.1" 200 (\d+) ', line)}
+        self.assertTrue([size for size in slow if 0 < size < servers.SLOW_BYTES], f"no client that has left early: {slow}")
+        self.assertLessEqual({b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0"}, {w[1] for w in words(1)})
 
     def test_default_vsl_reclen(self):
         self.compare("parity.255", [])

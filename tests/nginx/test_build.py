@@ -44,12 +44,16 @@ class Build(unittest.TestCase):
             (tools / missing).symlink_to(f"/usr/bin/{missing}")
 
     def test_nginx_own_configure(self):
-        """With nginx's sources, its configure reads `config`, which has a message of its own."""
-        done = subprocess.run(["sh", "-c", '. "$1/bindings/nginx/config"', "configure", ROOT], stdout=subprocess.PIPE, text=True,
-                              env={**os.environ, "PKG_CONFIG_PATH": "", "PKG_CONFIG_LIBDIR": str(self.folder)})
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("configure: error: ngx_http_tel_module needs libtel", done.stdout)
-        self.assertIn("PKG_CONFIG_PATH", done.stdout)
+        """With nginx's sources, its configure reads `config`, which has messages of its own."""
+        def says(*words, **environment):
+            done = subprocess.run(["sh", "-c", '. "$1/bindings/nginx/config"', "configure", ROOT], stdout=subprocess.PIPE, text=True,
+                                  env={**os.environ, "PKG_CONFIG_PATH": "", "PKG_CONFIG_LIBDIR": str(self.folder), **environment})
+            self.assertEqual(done.returncode, 1)
+            for word in words:
+                self.assertIn(word, done.stdout)
+        says("configure: error: ngx_http_tel_module needs libtel", "PKG_CONFIG_PATH", ngx_module_link="DYNAMIC")
+        self.package("tel")
+        says("ngx_http_tel_module is a dynamic module: use --add-dynamic-module=", ngx_module_link="ADDON")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The media server: libnginx-mod-rtmp in the same nginx, a live stream by ffmpeg, its segments and sessions logged."""
 
+import re
 import subprocess
 import unittest
 
@@ -29,6 +30,15 @@ HTTP = """
 
 
 class Media(unittest.TestCase):
+    @staticmethod
+    def dash_segment(nginx):
+        """The path of the newest video segment that the manifest lists, if there is one yet."""
+        manifest = nginx.folder / "dash/show.mpd"
+        text = manifest.read_text() if manifest.exists() else ""
+        name = re.search(r'media="(show[^"]*\$Time\$\.m4v)"', text)
+        times = re.findall(r'<S t="(\d+)"', text.split("m4a")[0])
+        return name and times and "/dash/" + name.group(1).replace("$Time$", times[-1])
+
     def test_segments_and_sessions(self):
         kafka = Kafka.shared()
         kafka.topics(["media"])
@@ -46,14 +56,15 @@ class Media(unittest.TestCase):
                  "-f", "flv", url], stdin=subprocess.DEVNULL)
             try:
                 wait_for("segments", lambda: len(list((nginx.folder / "hls").glob("show-*.ts"))) >= 3)
-                wait_for("DASH", lambda: list((nginx.folder / "dash").glob("show*.mpd")))
+                segment = wait_for("DASH", lambda: self.dash_segment(nginx))
                 playlist = nginx.get("/hls/show.m3u8").decode()
                 asked = ["/hls/show.m3u8"]
                 for name in [line for line in playlist.splitlines() if line.endswith(".ts")]:
                     self.assertGreater(len(nginx.get(f"/hls/{name}")), 1000)
                     asked.append(f"/hls/{name}")
-                nginx.get("/dash/show.mpd")
-                asked.append("/dash/show.mpd")
+                for path in ("/dash/show.mpd", segment):
+                    self.assertGreater(len(nginx.get(path)), 500)
+                    asked.append(path)
                 subprocess.run(["ffmpeg", "-loglevel", "quiet", "-i", url, "-t", "1", "-f", "null", "-"],
                                stdin=subprocess.DEVNULL, timeout=PATIENCE)
             finally:

@@ -92,6 +92,17 @@ def resident_kb(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
 
 
+def anonymous_kb(pid):
+    return int(re.search(r"RssAnon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
+
+
+def connections(pid, port):
+    """TCP connections of the process to a port of this machine."""
+    inodes = {os.readlink(entry) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
+    rows = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return len([row for row in rows if int(row[2].split(":")[1], 16) == port and f"socket:[{row[9]}]" in inodes])
+
+
 class Life(unittest.TestCase):
     def nginx(self, client, config=None, workers=2, **more):
         kafka = config or {"bootstrap.servers": Kafka.shared().servers, "linger.ms": 100, "broker.address.family": "v4"}
@@ -306,6 +317,26 @@ class Life(unittest.TestCase):
             for name in names:
                 nginx.settled(1, name)
                 self.assertEqual(nginx.status()["producers"][name]["workers"], 1)
+
+    def test_a_worker_is_small(self):
+        """The README's figures for one producer and one broker, beyond an nginx that has none."""
+        Kafka.shared().topics(["small"])
+        with Nginx("server { listen 127.0.0.1:@PORT@; access_log off; location / { return 200 ok; } }") as plain:
+            plain.get("/x")
+            [bare] = plain.worker_pids()
+            before = threads(bare), anonymous_kb(bare)
+        with self.nginx("small", workers=1) as nginx:
+            for _ in range(200):
+                nginx.get("/x")
+            nginx.settled(200)
+            [worker] = [pid for pid in nginx.worker_pids() if threads(pid) > 1]
+            more = threads(worker) - before[0], anonymous_kb(worker) - before[1]
+            brokers = connections(worker, int(Kafka.shared().servers.rsplit(":", 1)[1]))
+            print(f"life: one worker: {more[0]} threads, {more[1]} kB and {brokers} connections more", flush=True)
+            self.assertLessEqual(more[0], 5)
+            self.assertIn(brokers, (1, 2))
+            if not os.environ.get("TEL_NGINX_PRELOAD"):
+                self.assertLess(more[1], 12 * 1024 * 1.25)
 
     def test_helpers_start_nothing(self):
         with self.nginx("helpers", config={"bootstrap.servers": "127.0.0.1:1"}) as nginx:

@@ -63,6 +63,12 @@ def write_clients(path, ids, revision=1):
     return write(path, json.dumps({"revision": revision, "clients": [{"id": i} for i in ids]}))
 
 
+def environment():
+    """That of varnishd, which is not built with the sanitizer of the module."""
+    preload = os.environ.get("TEL_PRELOAD")
+    return {**os.environ, **({"LD_PRELOAD": preload} if preload else {})}
+
+
 class Origin:
     """Answers each path in its own way; the paths are those of traffic.py."""
 
@@ -159,15 +165,12 @@ class Varnish:
         self.port = free_port()
         self.log = open(self.home / "varnishd.log", "w+b")
         first = write(self.home / "first.vcl", vcl)
-        environment = dict(os.environ)
-        if "TEL_PRELOAD" in environment:
-            environment["LD_PRELOAD"] = environment["TEL_PRELOAD"]
         command = ["varnishd", "-F", "-n", str(self.home / "work"), "-a", f"127.0.0.1:{self.port}", "-f", str(first),
                    "-s", "malloc,64m", "-p", "vsl_space=256m", "-p", "thread_pool_min=10"]
         for parameter in parameters:
             command += ["-p", parameter]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT,
-                                        stdin=subprocess.DEVNULL, env=environment)
+                                        stdin=subprocess.DEVNULL, env=environment())
         wait_for(lambda: self.process.poll() is not None or self.answers(), "varnishd answers")
         if self.process.poll() is not None:
             raise AssertionError(f"varnishd ended: {self.stop()}")

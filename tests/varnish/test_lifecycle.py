@@ -264,14 +264,18 @@ class Lifecycle(unittest.TestCase):
             listener.settimeout(1)
             config = self.configure(bootstrap="127.0.0.1:%d" % listener.getsockname()[1])
             text = servers.write(self.home / "c.vcl", vcl(config))
-            done = subprocess.run(["varnishd", "-C", "-n", str(self.home / "work"), "-f", str(text)], capture_output=True, timeout=60)
-            self.assertEqual(done.returncode, 0, done.stderr)
+
+            def compile_only(text):
+                done = subprocess.run(["varnishd", "-C", "-n", str(self.home / "work"), "-f", str(text)], capture_output=True, timeout=60,
+                                      env=servers.environment())
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+            compile_only(text)
             with self.assertRaises(TimeoutError):
                 listener.accept()
             # Nor does it look at the file.
             servers.write(text, vcl("/nonexistent.json"))
-            done = subprocess.run(["varnishd", "-C", "-n", str(self.home / "work"), "-f", str(text)], capture_output=True, timeout=60)
-            self.assertEqual(done.returncode, 0, done.stderr)
+            compile_only(text)
 
     def test_never_in_the_way(self):
         # Nobody answers behind the one port, nobody listens at the other.

@@ -5,7 +5,7 @@ use super::admin::{
     ResourceType,
 };
 use super::{groups, list, Connection};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::names::{Namespace, ACKS_TOPIC, LIST_TOPIC};
 use std::collections::BTreeMap;
 use std::fmt;

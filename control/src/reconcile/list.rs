@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::halt;
 use crate::kafka::list::{Change, Listed, Marker};
 use crate::store::{Actor, Client, Position, Removal, Step};
-use std::time::Instant;
 
 /// The setting that holds who has asked for the operator's marker.
 const ACCEPT_SETTING: &str = "list.accept";

@@ -334,7 +334,8 @@ async fn a_time_in_which_nobody_looked_makes_no_credential_unused() {
     until("both have their rights", || async { (1..=2).map(rights).eq([2, 2]) }).await;
     until("a look", || async { store.looks().await.unwrap().is_some_and(|looks| looks.since >= begun) }).await;
     // What has expired and what is unused end in one go.
-    store.certify_credential(&operator(), &away, 2, "f", now() + 1, now()).await.unwrap();
+    let made = Certificate { fingerprint: "f", not_after: now() + 1, pem: "f" };
+    store.certify_credential(&operator(), &away, 2, &made, now()).await.unwrap();
     until("the other has expired", || async { rights(2) == 0 }).await;
     assert_eq!(rights(1), 2);
     let first = store.credentials(&away).await.unwrap().pop().unwrap();

@@ -196,27 +196,6 @@ impl Store {
         change.commit().await
     }
 
-    /// Notes which topic was made for the client. False if it is another client by now.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn set_topic_id(&self, who: &Actor, id: &ClientId, topic_id: &str, now: Millis) -> Result<bool> {
-        let mut change = self.change(who, now).await?;
-        let Some(client) = find(&mut change, id).await? else { return Ok(false) };
-        if client.topic_id.as_deref() == Some(topic_id) {
-            return Ok(true);
-        }
-        sqlx::query("UPDATE clients SET topic_id = $1 WHERE id = $2")
-            .bind(topic_id)
-            .bind(id.as_str())
-            .execute(&mut *change)
-            .await?;
-        let details = json!({ "topic": client.topic, "from": client.topic_id, "to": topic_id });
-        change.audit("topic.create", &of_client(id), details);
-        change.commit().await?;
-        Ok(true)
-    }
-
     /// Notes where the list has these clients; to be followed by [`Store::set_steps`], which says that it has.
     ///
     /// # Errors

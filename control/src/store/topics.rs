@@ -77,8 +77,7 @@ impl Store {
         seen.commit().await
     }
 
-    /// Notes which topics are the clients'; as [`Store::set_topic_id`] for many, with their settings. Clients that are gone are
-    /// passed over.
+    /// Notes which topics are the clients', with their settings. Clients that are gone are passed over.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -105,6 +104,7 @@ impl Store {
             change.commit_unaudited().await
         }
     }
+
     /// Takes a topic for the client's that was not made for it, and has the steps that this is about done again. False, and nothing is
     /// changed, if it is the client's already.
     ///

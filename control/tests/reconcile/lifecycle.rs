@@ -13,7 +13,9 @@ use tel_control::ca::IssuedCredential;
 use tel_control::kafka::admin::{ConfigOf, NewTopic, TopicId};
 use tel_control::kafka::quotas::{self, Limit};
 use tel_control::onboarding::{clients, credentials, edges};
-use tel_control::store::{Added, Certificate, ClientSettings, CredentialState, Desired, Step, StepState};
+use tel_control::store::{
+    Added, Certificate, ClientSettings, CredentialState, Desired, MadeTopic, OwnSettings, Step, StepState,
+};
 
 const NOTHING: [String; 0] = [];
 const MINUTE: i64 = 60_000;
@@ -147,7 +149,8 @@ async fn leaving_is_undone_or_ends_with_the_topic_s_deletion() {
     let recorded = place.topic("logs.leaver").unwrap().id;
     assert_ne!(recorded, first);
     let client = app.store().client(&id("leaver")).await.unwrap().unwrap();
-    app.store().set_topic_id(&operator(), &client.id, "AAAAAAAAAAAAAAAAAAAAAA", now()).await.unwrap();
+    let other = MadeTopic { id: client.id, topic_id: "A".repeat(22), settings: OwnSettings::default() };
+    app.store().set_topics(&operator(), &[other], now()).await.unwrap();
     clients::unsubscribe(app, &operator(), &id("leaver")).await.unwrap();
     let detail = system.await_step("leaver", Step::TopicDeleted, StepState::Failed).await;
     assert!(detail.contains("made anew") && detail.contains(recorded.as_str()), "{detail}");

@@ -1,7 +1,7 @@
 //! What the reconciler asks for many clients at once, and what a restored database takes over.
 
 use crate::database::{Database, NOW};
-use crate::{added, audited, certificate, id, on_both, operator, plain};
+use crate::{added, audited, certificate, id, made, on_both, operator, plain};
 use std::collections::HashSet;
 use tel_control::error::Kind;
 use tel_control::names::ClientId;
@@ -151,7 +151,7 @@ async fn a_recovery_is_one_change(database: &Database) {
     }
     store.leave(&operator(), &id("left"), NOW + HOUR, NOW).await.unwrap();
     store.leave(&operator(), &id("back"), NOW + HOUR, NOW).await.unwrap();
-    store.set_topic_id(&Actor::reconciler(), &id("left"), "T", NOW).await.unwrap();
+    made(&store, &id("left"), "T").await;
     assert!(store.begin_delete(&Actor::reconciler(), &id("left"), "T", NOW + HOUR).await.unwrap());
 
     let seen = Marker { database: "other".into(), mark: "m".into(), revision: 500 };

@@ -1,7 +1,7 @@
 //! The process is killed between any two of its operations, or within one: what it had reported is there, and all fits together.
 
 use crate::database::{Database, NOW};
-use crate::{certificate, id, on_both, operator, plain};
+use crate::{certificate, id, made, on_both, operator, plain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -35,7 +35,7 @@ async fn work(store: &Store, name: &str) {
     let credential = store.issue_credential(&operator(), &client, NOW).await.unwrap();
     report("issue", name);
     store.certify_credential(&operator(), &client, credential.generation, &certificate("f", NOW), NOW).await.unwrap();
-    store.set_topic_id(&Actor::reconciler(), &client, "T", NOW).await.unwrap();
+    made(store, &client, "T").await;
     let revision = store.client(&client).await.unwrap().unwrap().revision;
     let done = |step: &Step| Outcome {
         id: client.clone(),

@@ -1,7 +1,7 @@
 //! Clients and credentials from their first day to their last.
 
 use crate::database::{Database, NOW};
-use crate::{added, audited, certificate, id, on_both, operator, plain};
+use crate::{added, audited, certificate, id, made, on_both, operator, plain};
 use tel_control::error::Kind;
 use tel_control::store::{
     Actor, Added, ClientSettings, CredentialState, Desired, Looks, NewClient, Recovery, Step, StepState, MOST_LIVE,
@@ -114,7 +114,7 @@ async fn settings_are_changed_and_conflicts_seen(database: &Database) {
 async fn leaving_is_undone_until_the_deletion_begins(database: &Database) {
     let store = database.open().await;
     let c83 = added(&store, "c83").await;
-    assert!(store.set_topic_id(&Actor::reconciler(), &c83, "T1", NOW).await.unwrap());
+    made(&store, &c83, "T1").await;
     store.leave(&operator(), &c83, NOW + HOUR, NOW + 1).await.unwrap();
     let again = store.leave(&operator(), &c83, NOW + 9 * HOUR, NOW + 2).await.unwrap();
     assert_eq!(again.desired, Desired::Leaving { since: NOW + 1, delete_after: NOW + HOUR, deleting: false });
@@ -155,7 +155,7 @@ async fn only_the_topic_of_the_same_id_is_deleted(database: &Database) {
     let store = database.open().await;
     let c83 = added(&store, "c83").await;
     let reconciler = Actor::reconciler();
-    store.set_topic_id(&reconciler, &c83, "T1", NOW).await.unwrap();
+    made(&store, &c83, "T1").await;
     // Wanted, as after a restored database.
     assert!(!store.begin_delete(&reconciler, &c83, "T1", NOW + HOUR).await.unwrap());
     assert_eq!(store.forget(&reconciler, &c83, Some("T1"), NOW + HOUR).await.unwrap_err().kind, Kind::Conflict);
@@ -167,7 +167,8 @@ async fn only_the_topic_of_the_same_id_is_deleted(database: &Database) {
         assert_eq!(store.forget(&reconciler, &c83, topic_id, at).await.unwrap_err().kind, Kind::Conflict);
     }
     store.forget(&reconciler, &c83, Some("T1"), NOW + HOUR).await.unwrap();
-    assert!(!store.set_topic_id(&reconciler, &c83, "T3", NOW).await.unwrap());
+    made(&store, &c83, "T3").await;
+    assert_eq!(store.client(&c83).await.unwrap(), None);
 }
 
 async fn generations_are_never_given_twice(database: &Database) {

@@ -10,7 +10,7 @@ mod work;
 
 use database::NOW;
 use tel_control::names::{ClientId, EdgeName};
-use tel_control::store::{Actor, Certificate, ClientSettings, NewClient, Store};
+use tel_control::store::{Actor, Certificate, ClientSettings, MadeTopic, NewClient, OwnSettings, Store};
 
 /// Each of these on both databases.
 macro_rules! on_both {
@@ -55,6 +55,12 @@ fn certificate(fingerprint: &str, not_after: i64) -> Certificate<'_> {
 async fn added(store: &Store, text: &str) -> ClientId {
     store.add_client(&operator(), &plain(text), NOW).await.unwrap();
     id(text)
+}
+
+/// Notes that a topic was made for a client.
+async fn made(store: &Store, client: &ClientId, topic_id: &str) {
+    let topic = MadeTopic { id: client.clone(), topic_id: topic_id.to_owned(), settings: OwnSettings::default() };
+    store.set_topics(&Actor::reconciler(), &[topic], NOW).await.unwrap();
 }
 
 /// What the audit log has of a subject, in the order in which it happened.

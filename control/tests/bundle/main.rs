@@ -210,7 +210,7 @@ fn without_a_key_the_names_are_the_same_but_for_the_key() {
     let readme = text("README.md");
     assert!(readme.contains("    chmod 600 certs/client.key\n    openssl pkcs12 -export"), "{readme}");
     let end = made.credential.not_after.date();
-    assert!(readme.contains(&format!("| Certificate | `CN=c83:1`, valid until {end} |")), "{readme}");
+    assert!(readme.contains(&format!("| Certificate | `CN=c83:1`, valid until {end}; revoked if ")), "{readme}");
 
     bundle.certificate = None;
     let all = files(&bundle).unwrap();

@@ -100,9 +100,10 @@ async fn what_cannot_be_opened_is_named() {
 }
 
 /// What the first version had not.
-const BACK_TO_THE_FIRST: &str =
-    "ALTER TABLE edges DROP COLUMN refused; ALTER TABLE credentials DROP COLUMN certificate; \
-                                 DELETE FROM migrations WHERE version > 1";
+const BACK_TO_THE_FIRST: &str = "ALTER TABLE state DROP COLUMN looked_at; ALTER TABLE state DROP COLUMN looked_since; \
+     ALTER TABLE state DROP COLUMN list_topic_id; ALTER TABLE clients DROP COLUMN use_unknown_until; \
+     ALTER TABLE edges DROP COLUMN refused; ALTER TABLE credentials DROP COLUMN certificate; \
+     DELETE FROM migrations WHERE version > 1";
 
 async fn an_older_database_gets_what_is_new(database: &Database) {
     use sqlx::Connection;

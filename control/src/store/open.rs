@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Readers go on beside the one writer.
 const SQLITE_CONNECTIONS: u32 = 4;
@@ -92,12 +92,31 @@ impl Target<'_> {
     }
 }
 
+/// A process that is just ending, or was killed, has its lock for a moment longer.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+fn lock_within(lock: &File, patience: Duration) -> rustix::io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < patience => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Creates the file if need be, and takes it for this process: its path without links, and what holds the lock.
 pub(super) fn take(path: &Path) -> Result<(PathBuf, File)> {
     let failed = |e: std::io::Error| Error::unavailable(format!("database {}: {e}", path.display()));
-    // Its -wal and -shm files get the same mode from SQLite. This descriptor is closed before SQLite has any: closing one
-    // later would drop SQLite's own locks.
-    drop(OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?);
+    // Its -wal and -shm files get the same mode from SQLite. One that is there is not opened: closing the descriptor would drop the
+    // locks that SQLite may have on it in this process.
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Ok(made) => drop(made),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
     let path = path.canonicalize().map_err(failed)?;
 
     let mut beside = path.clone().into_os_string();
@@ -106,7 +125,7 @@ pub(super) fn take(path: &Path) -> Result<(PathBuf, File)> {
     let mut options = OpenOptions::new();
     let mut lock =
         options.create(true).truncate(false).read(true).write(true).mode(0o600).open(&beside).map_err(failed)?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+    match lock_within(&lock, LOCK_PATIENCE) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut holder = String::new();
@@ -182,6 +201,8 @@ async fn connect(engine: Engine, options: AnyConnectOptions) -> Result<AnyPool> 
     let pool = match engine {
         Engine::Sqlite => pool
             .max_connections(SQLITE_CONNECTIONS)
+            // All at once: one that is being opened for somebody who no longer waits would be open beyond the pool's end.
+            .min_connections(SQLITE_CONNECTIONS)
             .idle_timeout(None::<Duration>)
             .max_lifetime(None::<Duration>)
             .test_before_acquire(false),

@@ -62,6 +62,8 @@ export const until = (page, selector, wanted) => page.locator(selector, { hasTex
 export async function signIn(page, token) {
   await page.goto(env.PANEL);
   assert.match(page.url(), /\/login$/);
+  // The field has the focus by itself, some time after the page is there.
+  await page.locator("input:focus").waitFor();
   await page.keyboard.type(token);
   await page.keyboard.press("Enter");
   await page.waitForURL((url) => !url.pathname.startsWith("/login"));

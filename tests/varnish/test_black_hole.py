@@ -1,28 +1,19 @@
 """Kafka's packets are dropped while its connections are up: no request notices. In a network namespace of its own; as root."""
 
 import json
-import os
-import subprocess
 import sys
 import unittest
+from pathlib import Path
 
-import servers
-from test_lifecycle import WAITED, Load, vcl
-
-
-def drop_packets(port):
-    """Those to and from a port, from now on."""
-    rules = "".join(f"tcp {side} {port} drop; " for side in ("dport", "sport"))
-    subprocess.run(["nft", "table inet hole { chain out { type filter hook output priority 0; " + rules + "}; }"], check=True)
-
-def pass_packets():
-    """Again: Kafka itself ends in order only if it hears itself."""
-    subprocess.run(["nft", "delete table inet hole"], check=True)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import black_hole  # noqa: E402
+import servers  # noqa: E402
+from test_lifecycle import WAITED, Load, vcl  # noqa: E402
 
 
 def inside():
     """What is seen: a JSON object on the last line."""
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    black_hole.bring_up_loopback()
     kafka = servers.Kafka()
     try:
         kafka.topics("c83")
@@ -36,11 +27,11 @@ def inside():
             load = Load(varnish.port)
             try:
                 servers.wait_for(lambda: varnish.counters()["TEL.tel.delivered"] > 100, "lines are delivered")
-                drop_packets(kafka.bootstrap.rsplit(":", 1)[1])
+                black_hole.drop_packets(kafka.bootstrap.rsplit(":", 1)[1])
                 servers.wait_for(lambda: varnish.counters()["TEL.tel.log_refused"] > 100, "the queue is full", 60)
             finally:
                 requests = load.stop()
-                pass_packets()
+                black_hole.pass_packets()
             counters = varnish.counters()
         finally:
             varnish.stop()
@@ -52,10 +43,7 @@ def inside():
 
 class BlackHole(unittest.TestCase):
     def test_packets_are_dropped(self):
-        self.assertEqual(os.geteuid(), 0, "a network namespace is made: run the tests as root")
-        done = subprocess.run(["unshare", "--net", sys.executable, __file__], stdout=subprocess.PIPE, text=True)
-        self.assertEqual(done.returncode, 0, done.stdout)
-        seen = json.loads(done.stdout.splitlines()[-1])
+        seen = json.loads(black_hole.run_inside(__file__).splitlines()[-1])
         print(f"black hole: {seen}")
         self.assertEqual(seen["failed"], [])
         self.assertEqual(seen["lines"], seen["requests"])

@@ -13,8 +13,11 @@ use crate::seen::Seen;
 use crate::status;
 use crate::store::{Millis, Store};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{watch, Notify};
+
+/// Kafka that is there answers a small question within.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// A running tel-control. Cheap to clone; every clone is the same one.
 #[derive(Clone)]
@@ -116,6 +119,19 @@ impl App {
         let app = self.clone();
         let done = tokio::task::spawn_blocking(move || calls(&app.inner.admin, &app.inner.connection)).await;
         done.unwrap_or_else(|error| Err(Error::unavailable(format!("kafka: a call did not end: {error}"))))
+    }
+
+    /// Asks whether Kafka answers: whoever asked for something is told soon that it is away, however long the calls after this may take.
+    ///
+    /// # Errors
+    /// `Unavailable` if it does not within [`ANSWER`].
+    pub async fn kafka_answers(&self) -> Result<()> {
+        let ask = |_: &Admin, connection: &Connection| {
+            let mut admin = Admin::new(connection)?;
+            admin.set_timeout(ANSWER);
+            admin.describe_cluster().map(drop)
+        };
+        self.kafka(ask).await.map_err(|error| Error { text: format!("Kafka does not answer: {}", error.text), ..error })
     }
 
     /// Says that something is wanted otherwise than before: the reconciler looks at once. Pages look again, too.

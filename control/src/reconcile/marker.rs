@@ -95,6 +95,7 @@ pub(super) async fn unknown<'a>(app: &App, list: &'a ListState) -> Result<Vec<&'
 /// # Errors
 /// `Conflict` if there is nothing to accept; `Unavailable` if Kafka or the database is.
 pub async fn accept(app: &App, who: &Actor) -> Result<Recovered> {
+    app.kafka_answers().await?;
     let list = app.kafka(|admin, connection| read_all(connection, admin, PATIENCE)).await?;
     if let Judged::Sound = judge(app, &list).await? {
         return Err(Error::conflict("the client list is that of this database: there is nothing to accept"));

@@ -46,6 +46,7 @@ impl Plan {
 /// # Errors
 /// `Unavailable` if Kafka or the database is.
 pub async fn plan(app: &App) -> Result<Plan> {
+    app.kafka_answers().await?;
     let snapshot = Snapshot::take(app).await?;
     let mut plan = Plan::default();
     if let Some(list) = &snapshot.list {

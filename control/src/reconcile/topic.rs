@@ -6,13 +6,11 @@ use super::{Trouble, Work};
 use crate::app::{now, App};
 use crate::error::{Error, Result};
 use crate::halt;
-use crate::kafka::admin::{Admin, TopicId};
+use crate::kafka::admin::TopicId;
 use crate::kafka::topics::{self, Found, Policy, TopicPlan, Wanted};
-use crate::kafka::Connection;
 use crate::names::ClientId;
 use crate::store::{Actor, Client, MadeTopic, OwnSettings, Step, TopicNote};
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 /// Kafka's own default: a week.
 const LONGEST_SEGMENT_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -244,9 +242,6 @@ pub fn can_take_over(detail: &str) -> bool {
     detail.contains(TAKE_OVER)
 }
 
-/// Somebody waits for the answer.
-const ASKED: Duration = Duration::from_secs(3);
-
 /// Takes the topic that is there now for the client's, although it is not the one that was made for it: an operator's decision. From
 /// then on it is configured as the client's, and deleted when that has left. If it is the client's already, nothing is changed.
 ///
@@ -255,13 +250,9 @@ const ASKED: Duration = Duration::from_secs(3);
 pub async fn take_over_topic(app: &App, who: &Actor, id: &ClientId) -> Result<()> {
     let client = app.store().client(id).await?;
     let client = client.ok_or_else(|| Error::not_found(format!("client {id} is not known")))?;
+    app.kafka_answers().await?;
     let name = client.topic;
-    let look = move |_: &Admin, connection: &Connection| {
-        let mut admin = Admin::new(connection)?;
-        admin.set_timeout(ASKED);
-        Ok(admin.describe_topics(&[name])?.pop())
-    };
-    let topic = app.kafka(look).await?;
+    let topic = app.kafka(move |admin, _| Ok(admin.describe_topics(&[name])?.pop())).await?;
     let topic = topic.unwrap_or_else(|| Err(Error::unavailable("topic: no answer")))?;
     app.store().take_over_topic(who, id, topic.id.as_str(), now()).await?;
     app.wake();

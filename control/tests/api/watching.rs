@@ -4,6 +4,7 @@ use crate::app::Control;
 use axum::http::Method;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tel_control::app::now;
 use tel_control::names::EdgeName;
 use tel_control::store::{day_of, Ack, Actor, Lines, Position};
@@ -130,4 +131,22 @@ async fn metrics_and_status_agree_with_what_is_there() {
     let status = control.ask(Method::GET, "/api/v1/status", None).await.is(200).json();
     assert_eq!(status["clients"], json!({"pending": 1, "active": 0, "failing": 0, "leaving": 1}));
     assert_eq!(status["edges"]["known"], 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_what_kafka_knows_is_told_soon_that_it_is_away() {
+    let control = with_volume().await;
+    // Each of the calls that would follow may take half a minute.
+    let soon = Duration::from_secs(15);
+    for (method, path) in [
+        (Method::GET, "/api/v1/plan"),
+        (Method::POST, "/api/v1/database/accept"),
+        (Method::POST, "/api/v1/clients/c83/take-over"),
+        (Method::GET, "/api/v1/clients/c83/lines"),
+        (Method::GET, "/api/v1/clients/c83/reading"),
+    ] {
+        let asked = tokio::time::timeout(soon, control.ask(method, path, None)).await;
+        let answer = asked.unwrap_or_else(|_| panic!("{path} waits longer than {soon:?}")).is(503);
+        assert!(answer.detail().contains("Kafka"), "{path}: {}", answer.detail());
+    }
 }

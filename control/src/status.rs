@@ -27,6 +27,7 @@ pub enum Role {
 
 /// What the reconciler says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ReconcilerStatus)]
 pub struct Status {
     /// What this process does.
     pub role: Role,

@@ -32,9 +32,13 @@ fn references_lead_somewhere_and_operations_have_names_of_their_own() {
         for operation in item.as_object().unwrap().values() {
             assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
             assert!(operation["summary"].is_string(), "{operation}");
+            assert!(operation["responses"]["204"].get("content").is_none(), "{operation}");
         }
     }
     assert!(names.len() >= 29, "{names:?}");
+    // Two of one name would be one.
+    let status = &document["components"]["schemas"]["Status"]["properties"];
+    assert_eq!(status["reconciler"]["$ref"], "#/components/schemas/ReconcilerStatus");
     for reference in text.split("\"$ref\": \"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         let place = document.pointer(reference.strip_prefix('#').unwrap());
         assert!(place.is_some(), "{reference}");

@@ -53,10 +53,10 @@ fn complete(path: &str, method: &str, operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         without_null(parameter);
     }
-    for answer in operation.responses.responses.values_mut() {
+    for (status, answer) in &mut operation.responses.responses {
         if let RefOr::T(answer) = answer {
-            // What was documented without a body is a problem.
-            if answer.content.is_empty() {
+            // A refusal that was documented without a body is a problem; a success without one has none.
+            if !status.starts_with('2') && answer.content.is_empty() {
                 *answer = a_problem(&answer.description);
             }
         }

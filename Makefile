@@ -40,7 +40,7 @@ bench: ## side by side with the peers: the quick form (BENCH=full for the long o
 	benches/run $(or $(BENCH),quick)
 
 .PHONY: soak
-soak: ## the long runs: 200 edges on one list, thousands of VCL loads and nginx reloads under load, the API fuzzed
+soak: ## the long runs: 200 edges on one list, thousands of VCL loads and nginx reloads under load
 	scripts/soak
 
 .PHONY: header

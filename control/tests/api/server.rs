@@ -259,27 +259,3 @@ async fn a_request_is_done_although_its_asker_is_gone() {
     running.stop.send(true).unwrap();
     running.done.await.unwrap().unwrap();
 }
-
-/// Stands until its standard input ends, for the fuzzer: `control/tests/fuzz`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "started by control/tests/fuzz"]
-async fn stands_for_the_fuzzer() {
-    let folder = std::env::var("TEL_FUZZ").expect("TEL_FUZZ names a folder");
-    let running = started("", |_| {}).await;
-    let client = running.control.client_token("own").await;
-    let folder = Path::new(&folder);
-    std::fs::write(folder.join("database"), running.control.folder.0.join("control.db").display().to_string()).unwrap();
-    for token in running.control.app.store().tokens(None).await.unwrap() {
-        let (who, secret) = match token.client {
-            None => ("operator", &running.control.operator),
-            Some(_) => ("client", &client),
-        };
-        std::fs::write(folder.join(format!("{who}.id")), token.id).unwrap();
-        std::fs::write(folder.join(who), secret).unwrap();
-    }
-    std::fs::write(folder.join("url.new"), format!("http://{}", running.address)).unwrap();
-    std::fs::rename(folder.join("url.new"), folder.join("url")).unwrap();
-    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.unwrap().unwrap();
-    running.stop.send(true).unwrap();
-    running.done.await.unwrap().unwrap();
-}

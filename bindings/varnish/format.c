@@ -24,6 +24,8 @@ struct compiler {
 	size_t why_size;
 	unsigned matches_room;
 	unsigned steps_room;
+	char *literal;		/* text that no step has yet */
+	size_t literal_len;
 	bool needed[SLOT_FIRST_FREE];
 	bool failed;
 };
@@ -55,6 +57,7 @@ static struct step *
 add_step(struct compiler *c, enum step_kind kind)
 {
 	struct format *f = c->format;
+	struct step *s;
 
 	if (f->n_steps == c->steps_room) {
 		unsigned room = c->steps_room ? c->steps_room * 2 : 16;
@@ -67,9 +70,13 @@ add_step(struct compiler *c, enum step_kind kind)
 		f->steps = more;
 		c->steps_room = room;
 	}
-	memset(&f->steps[f->n_steps], 0, sizeof *f->steps);
-	f->steps[f->n_steps].kind = kind;
-	return (&f->steps[f->n_steps++]);
+	s = &f->steps[f->n_steps++];
+	memset(s, 0, sizeof *s);
+	s->kind = kind;
+	s->before = keep(c, c->literal, c->literal_len);
+	s->before_len = c->literal_len;
+	c->literal_len = 0;
+	return (s);
 }
 
 static void
@@ -82,6 +89,27 @@ add_text(struct compiler *c, enum step_kind kind, uint16_t slot, const char *tex
 	s->slot = slot;
 	s->text = keep(c, text, len);
 	s->len = len;
+}
+
+/* As strncasecmp in the C locale: a letter and the other one of its case are the same. */
+static void
+keep_key(struct compiler *c, struct match *m)
+{
+	size_t len = strlen(m->key);
+	char *copy = malloc(2 * len);
+
+	if (copy == NULL) {
+		fail(c, "out of memory");
+		m->key = NULL;
+		return;
+	}
+	memcpy(copy, m->key, len);
+	for (size_t i = 0; i < len; i++)
+		copy[len + i] = !m->exact && (unsigned char)((copy[i] | 0x20) - 'a') <= 'z' - 'a' ? 0x20 : 0;
+	m->key = copy;
+	m->fold = copy + len;
+	m->key_len = (uint16_t)len;
+	m->key_end = copy[len - 1];
 }
 
 static void
@@ -100,10 +128,8 @@ add_match(struct compiler *c, struct match m)
 		f->matches = more;
 		c->matches_room = room;
 	}
-	if (m.key != NULL) {
-		m.key_len = strlen(m.key);
-		m.key = keep(c, m.key, m.key_len);
-	}
+	if (m.key != NULL)
+		keep_key(c, &m);
 	f->matches[f->n_matches++] = m;
 }
 
@@ -308,7 +334,7 @@ add_extension(struct compiler *c, const char *name)
 	else if (strcmp(name, "Varnish:handling") == 0)
 		add_value(c, SLOT_HANDLING, "-");
 	else if (strcmp(name, "Varnish:side") == 0)
-		add_text(c, STEP_LITERAL, 0, "c", 1);
+		c->literal[c->literal_len++] = 'c';
 	else if (strcmp(name, "Varnish:vxid") == 0)
 		(void)add_step(c, STEP_VXID);
 	else if (strncmp(name, "VCL_Log:", 8) == 0) {
@@ -393,10 +419,8 @@ compile_directive(struct compiler *c, const char *p)
 static void
 compile(struct compiler *c, const char *text)
 {
-	char *literal = malloc(strlen(text) + 1);
-	size_t len = 0;
-
-	if (literal == NULL) {
+	c->literal = malloc(strlen(text) + 1);
+	if (c->literal == NULL) {
 		fail(c, "out of memory");
 		return;
 	}
@@ -404,21 +428,18 @@ compile(struct compiler *c, const char *text)
 	for (const char *p = text; !c->failed && *p != '\0'; p++) {
 		if (*p == '\\' && p[1] != '\0') {
 			p++;
-			literal[len++] = *p == 't' ? '\t' : *p == 'n' ? '\n' : *p;
+			c->literal[c->literal_len++] = *p == 't' ? '\t' : *p == 'n' ? '\n' : *p;
 		} else if (*p == '%' && p[1] == 'l') {
 			p++;
-			literal[len++] = '-';
-		} else if (*p == '%') {
-			if (len > 0)
-				add_text(c, STEP_LITERAL, 0, literal, len);
-			len = 0;
+			c->literal[c->literal_len++] = '-';
+		} else if (*p == '%')
 			p = compile_directive(c, p + 1);
-		} else
-			literal[len++] = *p;
+		else
+			c->literal[c->literal_len++] = *p;
 	}
-	if (len > 0)
-		add_text(c, STEP_LITERAL, 0, literal, len);
-	free(literal);
+	if (c->literal_len > 0)
+		(void)add_step(c, STEP_NOTHING);
+	free(c->literal);
 	if (c->format->n_steps == 0)
 		fail(c, "the format is empty");
 }
@@ -467,8 +488,10 @@ format_free(struct format *f)
 {
 	if (f == NULL)
 		return;
-	for (unsigned i = 0; i < f->n_steps; i++)
+	for (unsigned i = 0; i < f->n_steps; i++) {
+		free((char *)(uintptr_t)f->steps[i].before);
 		free((char *)(uintptr_t)f->steps[i].text);
+	}
 	for (unsigned i = 0; i < f->n_matches; i++)
 		free((char *)(uintptr_t)f->matches[i].key);
 	free(f->steps);

@@ -46,17 +46,19 @@ enum match_kind {
 
 struct match {
 	const char *key;	/* what the record must begin with; NULL: anything */
+	const char *fold;	/* the bits of each byte of the key that may differ: its case */
 	uint16_t key_len;
 	uint16_t slot;
 	uint8_t kind;
 	uint8_t tag;
 	uint8_t field;
+	char key_end;		/* the key's last byte, which few other records have there */
 	bool last;		/* a later record overwrites an earlier one's value */
 	bool exact;		/* the key's case counts */
 };
 
 enum step_kind {
-	STEP_LITERAL,		/* text */
+	STEP_NOTHING,		/* the format's last text alone */
 	STEP_VALUE,		/* the slot, escaped, or text if no record filled it */
 	STEP_REQUEST_LINE,
 	STEP_USER,
@@ -68,7 +70,9 @@ enum step_kind {
 };
 
 struct step {
+	const char *before;	/* the format's own text in front of it */
 	const char *text;
+	uint32_t before_len;
 	uint32_t len;
 	uint32_t scale;
 	uint32_t cache;		/* of STEP_STRFTIME: names the text in the threads' caches */

@@ -68,9 +68,11 @@ write_strftime(struct writer *w, const struct step *s, double start)
 		uint32_t len;	/* 0: nothing yet */
 		char text[64];
 	} kept[4];
-	time_t second = (time_t)floor(start);
+	time_t second = (time_t)start;
 	unsigned i = s->cache % 4;
 
+	if ((double)second > start)
+		second--;
 	if (kept[i].len == 0 || kept[i].second != second || kept[i].cache != s->cache) {
 		struct tm tm;
 
@@ -186,14 +188,16 @@ line_write(const struct format *f, const struct span *slots, uint32_t vxid, stru
 
 	if (!read_times(f, slots, &times))
 		return (false);
-	for (const struct step *s = f->steps; s < f->steps + f->n_steps; s++)
+	for (const struct step *s = f->steps; s < f->steps + f->n_steps; s++) {
+		write_text(w, s->before, s->before_len);
 		switch (s->kind) {
-		case STEP_LITERAL: write_text(w, s->text, s->len); break;
+		case STEP_NOTHING: break;
 		case STEP_VALUE: write_slot(w, &slots[s->slot], s->text, s->len); break;
 		case STEP_REQUEST_LINE: write_request_line(w, slots); break;
 		case STEP_USER: write_user(w, &slots[SLOT_BASIC_AUTH]); break;
 		case STEP_VXID: write_number(w, vxid, 0); break;
 		default: write_time(w, s, &times); break;
 		}
+	}
 	return (true);
 }

@@ -85,32 +85,44 @@ take_call(struct span *slots, const char *b, const char *e)
 		take_handling(slots, "miss", "synth");
 }
 
-/* As strncasecmp in the C locale, for keys of a few bytes without the price of its call. */
-static bool
-is_same_name(const char *b, const char *key, size_t len)
+/* The bits in which eight bytes differ from those of a key, but for their case. */
+static inline uint64_t
+difference(const char *b, const char *key, const char *fold)
 {
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)b[i], k = (unsigned char)key[i];
+	uint64_t vb, vkey, vfold;
 
-		if (c != k && ((c ^ k) != 0x20 || (unsigned char)((c | 0x20) - 'a') > 'z' - 'a'))
-			return (false);
-	}
-	return (true);
+	memcpy(&vb, b, 8);
+	memcpy(&vkey, key, 8);
+	memcpy(&vfold, fold, 8);
+	return ((vb ^ vkey) & ~vfold);
 }
 
-/* Past the key and the spaces behind it; NULL if the record does not begin with it. */
-static const char *
-after_key(const char *b, const char *e, const char *key, size_t len, bool exact)
+/* The last eight bytes may overlap. */
+static inline bool
+begins_with_key(const char *b, const struct match *m)
 {
-	if ((size_t)(e - b) < len || b[len - 1] != key[len - 1])
-		return (NULL);
-	if (exact ? memcmp(b, key, len) != 0 : !is_same_name(b, key, len))
-		return (NULL);
-	for (b += len; b < e && *b == ' '; b++)
-		continue;
+	size_t len = m->key_len, i;
+	uint64_t differs = 0;
+
+	if (len < 8) {
+		for (i = 0; i < len; i++)
+			differs |= (unsigned char)((b[i] ^ m->key[i]) & ~m->fold[i]);
+		return (differs == 0);
+	}
+	for (i = 0; i + 8 < len; i += 8)
+		differs |= difference(b + i, m->key + i, m->fold + i);
+	return ((differs | difference(b + len - 8, m->key + len - 8, m->fold + len - 8)) == 0);
+}
+
+static inline const char *
+after_spaces(const char *b, const char *e)
+{
+	while (b < e && *b == ' ')
+		b++;
 	return (b);
 }
 
+/* For a record that has the key's end, if there is a key. */
 static void
 apply(const struct match *m, const char *b, const char *e, struct span *slots)
 {
@@ -120,9 +132,9 @@ apply(const struct match *m, const char *b, const char *e, struct span *slots)
 	if (slot->begin != NULL && !m->last && m->kind < MATCH_CALL)
 		return;
 	if (m->key != NULL) {
-		b = after_key(b, e, m->key, m->key_len, m->exact);
-		if (b == NULL)
+		if (!begins_with_key(b, m))
 			return;
+		b = after_spaces(b + m->key_len, e);
 	}
 	switch (m->kind) {
 	case MATCH_LINE:
@@ -140,9 +152,8 @@ apply(const struct match *m, const char *b, const char *e, struct span *slots)
 		take_line(slot, question == NULL ? e : question, e);
 		break;
 	case MATCH_BASIC:
-		b = after_key(b, e, "basic ", 6, false);
-		if (b != NULL)
-			take_line(slot, b, e);
+		if (e - b >= 6 && strncasecmp(b, "basic ", 6) == 0)
+			take_line(slot, b + 6, e);
 		break;
 	case MATCH_CALL:
 		take_call(slots, b, e);
@@ -156,13 +167,24 @@ apply(const struct match *m, const char *b, const char *e, struct span *slots)
 	}
 }
 
+/* Tells most records that a match is not for, without a look at its key. */
+static inline bool
+has_key_end(const struct match *m, const char *b, const char *e)
+{
+	return (m->key_len == 0 || ((size_t)(e - b) >= m->key_len && b[m->key_len - 1] == m->key_end));
+}
+
 static inline void
 read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct span *slots)
 {
 	while (e > b && e[-1] == '\0')
 		e--;
-	for (unsigned i = f->of_tag[tag]; i < f->of_tag[tag + 1]; i++)
-		apply(&f->matches[i], b, e, slots);
+	for (unsigned i = f->of_tag[tag]; i < f->of_tag[tag + 1]; i++) {
+		const struct match *m = &f->matches[i];
+
+		if (has_key_end(m, b, e))
+			apply(m, b, e, slots);
+	}
 }
 
 static const char *
@@ -191,8 +213,12 @@ read_account(const struct format *f, const struct acct_req *a, struct late_recor
 
 			slots[m->slot].begin = number;
 			slots[m->slot].end = number_write(number, account[m->field - 1]);
-		} else
-			apply(m, late->account, write_account(late->account, account), slots);
+		} else {
+			const char *end = write_account(late->account, account);
+
+			if (has_key_end(m, late->account, end))
+				apply(m, late->account, end, slots);
+		}
 	}
 }
 

@@ -18,6 +18,8 @@
 
 /* Room that is left to the request itself: a line must not be what overflows its workspace. */
 #define WORKSPACE_LEFT 1024
+/* varnishd's own part of a task's private data takes less. */
+#define WORKSPACE_PRIVATE 128
 
 struct vmod_tel_producer {
 	unsigned magic;
@@ -258,16 +260,20 @@ static const struct vmod_priv_methods pending_methods[1] = {{
 }};
 
 /*
- * Asked first, as an allocation that fails marks the workspace, and varnishd answers such a request with an error. The
- * generated code of a PRIV_TASK argument would fail the request, too: hence VRT_priv_task here.
+ * NULL if it cannot be had without taking room from others: an allocation that fails would mark the workspace, and varnishd
+ * answers such a request with an error. The generated code of a PRIV_TASK argument would fail the request, too: hence
+ * VRT_priv_task here.
  */
-static bool
-has_workspace(struct ws *ws, size_t bytes)
+static struct pending *
+pending_allocate(struct ws *ws, size_t bytes)
 {
 	unsigned room = WS_ReserveAll(ws);
+	struct pending *p = NULL;
 
-	WS_Release(ws, 0);
-	return (room >= bytes + WORKSPACE_LEFT);
+	if (room >= bytes + WORKSPACE_PRIVATE + WORKSPACE_LEFT)
+		p = WS_Reservation(ws);
+	WS_Release(ws, p == NULL ? 0 : (unsigned)bytes);
+	return (p);
 }
 
 VCL_VOID
@@ -275,7 +281,7 @@ vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 {
 	size_t len = client == NULL ? 0 : strlen(client);
 	struct vmod_priv *task;
-	struct pending *p;
+	struct pending *p, *made;
 	tel_producer *tel;
 
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_ACCESS_LOG_MAGIC);
@@ -292,20 +298,16 @@ vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 	}
 	if (p != NULL && p->client_len == len && memcmp(p->client, client, len) == 0)
 		return;
-	/* varnishd's own part of a task's private data is smaller than what is added for it here. */
-	if (!has_workspace(ctx->ws, sizeof *p + len + 128)) {
+	made = pending_allocate(ctx->ws, sizeof *made + len);
+	if (made != NULL && task == NULL)
+		task = VRT_priv_task(ctx, o);
+	if (made == NULL || task == NULL) {
 		COUNT(o->producer, log_lost_workspace);
 		if (p != NULL)
 			p->client_len = 0;
 		return;
 	}
-	if (task == NULL)
-		task = VRT_priv_task(ctx, o);
-	p = WS_Alloc(ctx->ws, (unsigned)(sizeof *p + len));
-	if (task == NULL || p == NULL) {
-		COUNT(o->producer, log_lost_workspace);
-		return;
-	}
+	p = made;
 	INIT_OBJ(p, PENDING_MAGIC);
 	p->log = o;
 	p->client_len = len;

@@ -29,6 +29,8 @@ mod config;
 mod error;
 #[allow(unsafe_code)] // the C boundary
 pub mod ffi;
+#[allow(unsafe_code)] // the way to a wiped page
+mod front;
 mod log;
 #[allow(unsafe_code)] // chunks of a region
 mod pool;
@@ -45,6 +47,7 @@ mod route;
 mod sink;
 mod split;
 mod stats;
+mod wanted;
 mod watch;
 mod worker;
 

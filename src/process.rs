@@ -1,77 +1,102 @@
 //! What concerns the whole process: forks, signals, exit.
 
 use std::io;
+use std::mem::size_of;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError, Weak};
 
-/// Tells the process that made it from those forked off it, by one load.
+/// Tells the process that made it from those forked off it, by one load, and keeps something that those do not see.
 ///
-/// A page that the kernel wipes in a forked child (`MADV_WIPEONFORK`, Linux 4.14): `getpid` would be a system call, and a
+/// Pages that the kernel wipes in a forked child (`MADV_WIPEONFORK`, Linux 4.14): `getpid` would be a system call, and a
 /// `pthread_atfork` handler is not run by every way to fork.
-pub struct ForkGuard {
-    page: NonNull<AtomicU64>,
+pub struct ForkGuard<T = ()> {
+    wiped: NonNull<Wiped<T>>,
 }
 
-// SAFETY: the page is only ever read after it was set up.
-unsafe impl Send for ForkGuard {}
+/// Something that is there in the process that made it, and not in those forked off it.
+#[repr(C)]
+pub struct Wiped<T> {
+    /// 0 in a forked child, as all else is.
+    is_there: AtomicU64,
+    kept: T,
+}
+
+impl<T> Wiped<T> {
+    /// It; `None` in a forked child.
+    #[inline(always)]
+    pub fn get(&self) -> Option<&T> {
+        (self.is_there.load(Ordering::Relaxed) != 0).then_some(&self.kept)
+    }
+}
+
+// SAFETY: owns what it keeps; the word beside that is only ever read after it was set up.
+unsafe impl<T: Send> Send for ForkGuard<T> {}
 // SAFETY: as above.
-unsafe impl Sync for ForkGuard {}
+unsafe impl<T: Sync> Sync for ForkGuard<T> {}
 
-const PAGE: usize = 4096;
-
-impl ForkGuard {
-    /// A guard of this process, around a number that is not 0.
+impl<T> ForkGuard<T> {
+    /// A guard of this process that keeps `kept`.
     ///
     /// # Errors
     /// The system's; also if the kernel cannot wipe pages on fork.
-    pub fn new(number: u64) -> io::Result<ForkGuard> {
+    pub fn new(kept: T) -> io::Result<ForkGuard<T>> {
         // SAFETY: a new anonymous mapping; no existing memory is touched.
-        let page = unsafe {
+        let mapped = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                PAGE,
+                size_of::<Wiped<T>>(),
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
                 -1,
                 0,
             )
         };
-        let Some(start) = NonNull::new(page.cast::<AtomicU64>()).filter(|_| page != libc::MAP_FAILED) else {
+        let Some(wiped) = NonNull::new(mapped.cast::<Wiped<T>>()).filter(|_| mapped != libc::MAP_FAILED) else {
             return Err(io::Error::last_os_error());
         };
-        let guard = ForkGuard { page: start };
         // SAFETY: the mapping just made.
-        if unsafe { libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) } != 0 {
-            return Err(io::Error::last_os_error());
+        let wipes = unsafe { libc::madvise(mapped, size_of::<Wiped<T>>(), libc::MADV_WIPEONFORK) } == 0;
+        let error = io::Error::last_os_error();
+        // SAFETY: the mapping just made: aligned to a page, large enough, and nobody else's.
+        unsafe { wiped.write(Wiped { is_there: AtomicU64::new(1), kept }) };
+        let guard = ForkGuard { wiped };
+        if wipes {
+            Ok(guard)
+        } else {
+            Err(error)
         }
-        guard.word().store(number, Ordering::Relaxed);
-        Ok(guard)
     }
 
-    #[inline]
-    fn word(&self) -> &AtomicU64 {
-        // SAFETY: the page is mapped as long as the guard lives.
-        unsafe { self.page.as_ref() }
+    /// What it keeps, where it lies.
+    pub fn wiped(&self) -> &Wiped<T> {
+        // SAFETY: mapped and set up as long as the guard lives; wiped or not, it can be looked at.
+        unsafe { self.wiped.as_ref() }
     }
 
-    /// The number; 0 in a child of the process that made the guard.
+    /// What it keeps; `None` in a child of the process that made the guard.
     #[inline]
-    pub fn number(&self) -> u64 {
-        self.word().load(Ordering::Relaxed)
+    pub fn get(&self) -> Option<&T> {
+        self.wiped().get()
     }
 
     /// Whether this process is a child of the one that made the guard.
     #[inline]
     pub fn is_forked(&self) -> bool {
-        self.number() == 0
+        self.get().is_none()
     }
 }
 
-impl Drop for ForkGuard {
+impl<T> Drop for ForkGuard<T> {
     fn drop(&mut self) {
-        // SAFETY: the whole mapping made by `new`.
-        unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE) };
+        let is_there = !self.is_forked();
+        // SAFETY: made by `new` and dropped once, here: what it keeps, unless that was wiped, and the whole mapping.
+        unsafe {
+            if is_there {
+                self.wiped.drop_in_place();
+            }
+            libc::munmap(self.wiped.as_ptr().cast(), size_of::<Wiped<T>>());
+        }
     }
 }
 
@@ -115,7 +140,7 @@ fn registry() -> io::Result<&'static Registry> {
     if let Some(registry) = unsafe { current.as_ref() }.filter(|registry| !registry.guard.is_forked()) {
         return Ok(registry);
     }
-    let made = Box::into_raw(Box::new(Registry { guard: ForkGuard::new(1)?, open: Mutex::new(Vec::new()) }));
+    let made = Box::into_raw(Box::new(Registry { guard: ForkGuard::new(())?, open: Mutex::new(Vec::new()) }));
     match REGISTRY.compare_exchange(current, made, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: just made, and published for ever.
         Ok(_) => Ok(unsafe { &*made }),

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::{tel_error, Error, Result};
+use crate::front::{Front, Shortcut};
 use crate::log::{say, Log};
 use crate::process::{close_at_exit, prepare_exit, with_signals_blocked, CloseAtExit, ForkGuard};
 use crate::queue::{Layout, PushError, Queue};
@@ -33,15 +34,16 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// In a process forked after it was made, nothing of it works, and nothing is touched: its functions return
 /// `TEL_ERR_FORKED`. The child makes its own.
 pub struct Producer {
+    /// To `inner`'s.
+    front: Shortcut,
     /// Not dropped in a forked child: it refers to memory and threads that are the parent's.
     inner: ManuallyDrop<Arc<Inner>>,
 }
 
 struct Inner {
-    /// Around the queue's id: one load tells both that this is not a forked child and which queue a thread that pushes
-    /// at home has used last.
-    guard: ForkGuard,
+    front: Arc<ForkGuard<Front>>,
     queue: Arc<Queue>,
+    routes: Arc<Routes>,
     shared: Arc<Shared>,
     watch: Arc<Watch>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -73,7 +75,7 @@ impl Producer {
         prepare_exit();
         let inner = with_signals_blocked(|| Inner::start(&config, &log))?;
         let exit: Weak<dyn CloseAtExit> = Arc::downgrade(&inner) as Weak<Inner>;
-        let producer = Producer { inner: ManuallyDrop::new(inner) };
+        let producer = Producer { front: Shortcut::to(&inner.front), inner: ManuallyDrop::new(inner) };
         close_at_exit(exit).map_err(|error| Error::io("cannot register for the process's exit", &error))?;
         Ok(producer)
     }
@@ -81,7 +83,14 @@ impl Producer {
     /// Whether this process was forked after the producer was made.
     #[inline]
     pub fn is_forked(&self) -> bool {
-        self.inner.guard.is_forked()
+        self.front().is_none()
+    }
+
+    /// `None` in a forked child.
+    #[inline(always)]
+    fn front(&self) -> Option<&Front> {
+        // SAFETY: `inner` has the guard, and lives as long as this.
+        unsafe { self.front.front() }
     }
 
     fn inner(&self) -> Result<&Inner, tel_error> {
@@ -108,9 +117,9 @@ impl Producer {
     #[inline(always)]
     pub(crate) unsafe fn submit_home(&self, client: Option<&[u8]>, line: *const u8, length: usize) -> bool {
         let is_usual = |line: &[u8]| line.last() != Some(&b'\n');
-        // SAFETY: the guard's number is the id of the queue, which lives as long as this, or 0. The line by the caller's
-        // word: the queue's limit is less than what a length can be.
-        unsafe { Queue::push_home(|| self.inner.guard.number(), client, line, length, is_usual) }
+        let Some(front) = self.front() else { return false };
+        // SAFETY: `inner` has the queue. The line by the caller's word: the queue's limit is less than what a length can be.
+        unsafe { Queue::push_home(&front.seats, client, line, length, is_usual) }
     }
 
     /// [`Producer::submit`] with the client's id given apart, so that no text can forge it.
@@ -133,7 +142,7 @@ impl Producer {
     /// Whether lines of `client` are wanted now. Wait-free.
     #[inline]
     pub fn wants(&self, client: &[u8]) -> bool {
-        self.inner().is_ok_and(|inner| inner.shared.routes.wants(client) && !inner.queue.is_closed())
+        self.front().is_some_and(|front| front.wanted.has(client).unwrap_or_else(|| self.inner.routes.lists(client)))
     }
 
     /// Reads the client list again, from `path` or the configured file, and swaps it whole.
@@ -193,7 +202,7 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        if self.inner.guard.is_forked() {
+        if self.is_forked() {
             return;
         }
         // SAFETY: dropped once, here; nothing of `self` is used afterwards.
@@ -222,8 +231,9 @@ impl Inner {
                 })
             })?;
         let queue = Arc::new(queue);
-        let guard = ForkGuard::new(queue.id()).map_err(|error| Error::io("cannot set up the fork guard", &error))?;
-        let routes = Arc::new(Routes::new());
+        let front = Front::new(&queue).map_err(|error| Error::io("cannot set up the fork guard", &error))?;
+        let front = Arc::new(front);
+        let routes = Arc::new(Routes::new(Arc::clone(&front)));
         let first = KafkaSink::new(config, log.clone())?;
         let bootstrap_servers = first.bootstrap_servers();
         let another = first.beside();
@@ -237,7 +247,7 @@ impl Inner {
         });
         let worker = Worker::new(config, Arc::clone(&shared), Box::new(sink))?;
         let file = config.clients_file.clone();
-        let watch = Arc::new(Watch::new(file, routes, log.clone()));
+        let watch = Arc::new(Watch::new(file, Arc::clone(&routes), log.clone()));
         let mut threads = Vec::new();
         if config.clients_watch {
             threads.extend(watch.start()?);
@@ -250,7 +260,7 @@ impl Inner {
             }
         }
         let (threads, exit_timeout) = (Mutex::new(threads), config.exit_timeout);
-        Ok(Arc::new(Inner { guard, queue, shared, watch, threads, bootstrap_servers, exit_timeout }))
+        Ok(Arc::new(Inner { front, queue, routes, shared, watch, threads, bootstrap_servers, exit_timeout }))
     }
 
     fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), tel_error> {
@@ -284,7 +294,7 @@ impl Inner {
     }
 
     fn stats(&self) -> tel_stats {
-        let table = self.shared.routes.table();
+        let table = self.routes.table();
         self.shared.published.read(|ledger, taken| {
             let pushed = self.queue.pushed(taken);
             tel_stats {
@@ -325,7 +335,7 @@ impl Inner {
             clients: BTreeMap<String, ClientStats>,
         }
         // Where lines end is read before where they come from, here as everywhere.
-        let clients = self.shared.routes.accounts().into_iter().collect();
+        let clients = self.routes.accounts().into_iter().collect();
         let picture = Picture {
             version: env!("CARGO_PKG_VERSION"),
             bootstrap_servers: &self.bootstrap_servers,
@@ -352,7 +362,7 @@ fn spawn(worker: Worker, shared: Arc<Shared>) -> Result<JoinHandle<()>> {
     let run = move || {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run())).is_err() {
             // A defect of ours must not take the host with it: it goes on without its log.
-            desk.queue.close();
+            desk.take_no_more();
             desk.control.broken();
             say!(desk.log, Error, "broken", "the worker has failed by a defect: no more lines are taken");
         }

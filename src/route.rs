@@ -1,7 +1,8 @@
-//! From a client's id to its topic and its account: the table that submit's `tel_wants` and the worker read, and the
-//! reload swaps whole.
+//! From a client's id to its topic and its account: the table that the worker reads, and the reload swaps whole.
 
 use crate::clients::{Client, ClientList, ClientTable};
+use crate::front::Front;
+use crate::process::ForkGuard;
 use crate::stats::{ClientCounters, ClientStats};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::HashMap;
@@ -50,6 +51,7 @@ pub type RouteTable = ClientTable<Arc<Route>>;
 
 /// All routes, and the accounts behind them.
 pub struct Routes {
+    front: Arc<ForkGuard<Front>>,
     table: ArcSwap<RouteTable>,
     kept: Mutex<Kept>,
 }
@@ -65,10 +67,10 @@ struct Kept {
 }
 
 impl Routes {
-    /// No clients yet.
-    pub fn new() -> Routes {
+    /// No clients yet. Who is listed is told in `front`.
+    pub fn new(front: Arc<ForkGuard<Front>>) -> Routes {
         let empty = ClientTable::new(ClientList::default(), |_| unreachable_entry());
-        Routes { table: ArcSwap::from_pointee(empty), kept: Mutex::new(Kept::default()) }
+        Routes { front, table: ArcSwap::from_pointee(empty), kept: Mutex::new(Kept::default()) }
     }
 
     /// Swaps the whole table for that of `list`.
@@ -80,6 +82,9 @@ impl Routes {
         });
         let table = Arc::new(table);
         let old = self.table.swap(Arc::clone(&table));
+        if let Some(front) = self.front.get() {
+            front.wanted.replace(table.len(), table.iter().map(|route| route.client.id.as_bytes()));
+        }
         // After the swap, so that a route found in the table is never withdrawn by a list older than it.
         for account in kept.accounts.values() {
             account.withdrawn.store(table.get(account.id.as_bytes()).is_none(), Ordering::Release);
@@ -97,10 +102,17 @@ impl Routes {
         self.table.load_full()
     }
 
-    /// Whether `id` is listed now. Wait-free but for the first threads' registration with the swap.
-    #[inline]
-    pub fn wants(&self, id: &[u8]) -> bool {
+    /// Whether `id` is listed: by the table itself, for whoever asks while what is told in front is replaced.
+    #[cold]
+    pub fn lists(&self, id: &[u8]) -> bool {
         self.table.load().get(id).is_some()
+    }
+
+    /// Nobody's lines are wanted any more, whatever the list.
+    pub fn close(&self) {
+        if let Some(front) = self.front.get() {
+            front.wanted.close();
+        }
     }
 
     /// The accounts of all that are listed, or were and had lines, sorted by id.
@@ -149,12 +161,14 @@ mod tests {
 
     #[test]
     fn an_account_outlives_its_entry_if_it_had_lines() {
-        let routes = Routes::new();
+        let front = Front::of_nobody();
+        let wants = |id: &str| front.get().unwrap().wanted.has(id.as_bytes()) == Some(true);
+        let routes = Routes::new(Arc::clone(&front));
         routes.replace(list(&["used", "idle"]));
         let account = Arc::clone(&routes.table().get(b"used").unwrap().account);
         account.counters.routed.add(1);
         routes.replace(list(&["new"]));
-        assert!(account.is_withdrawn() && !routes.wants(b"used") && routes.wants(b"new"));
+        assert!(account.is_withdrawn() && !wants("used") && wants("new"));
         let ids: Vec<String> = routes.accounts().into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids, ["new", "used"]);
         routes.replace(list(&["used"]));

@@ -19,14 +19,19 @@
 #define TIME_TEXT_BYTES 64
 
 struct compiler {
-	struct format *format;
 	char *why;
 	size_t why_size;
+	struct match *matches;
+	struct step *steps;
+	unsigned n_matches;
+	unsigned n_steps;
 	unsigned matches_room;
 	unsigned steps_room;
+	unsigned n_slots;
 	char *literal;		/* text that no step has yet */
 	size_t literal_len;
 	bool needed[SLOT_FIRST_FREE];
+	bool needs_start;
 	bool failed;
 };
 
@@ -53,27 +58,60 @@ keep(struct compiler *c, const char *text, size_t len)
 	return (copy);
 }
 
+/* Room for one more of `n` things of `size` bytes. */
+static void *
+grow(struct compiler *c, void *things, unsigned n, unsigned *room, size_t size)
+{
+	void *more;
+
+	if (n < *room)
+		return (things);
+	more = realloc(things, (*room * 2 + 16) * size);
+	if (more == NULL) {
+		fail(c, "out of memory");
+		return (NULL);
+	}
+	*room = *room * 2 + 16;
+	return (more);
+}
+
+static struct step *
+append_step(struct compiler *c, enum step_kind kind)
+{
+	struct step *more = grow(c, c->steps, c->n_steps, &c->steps_room, sizeof *more);
+
+	if (more == NULL)
+		return (NULL);
+	c->steps = more;
+	more += c->n_steps++;
+	memset(more, 0, sizeof *more);
+	more->kind = kind;
+	return (more);
+}
+
+static void
+flush_literal(struct compiler *c)
+{
+	struct step *s = append_step(c, STEP_TEXT);
+
+	if (s == NULL)
+		return;
+	s->text = keep(c, c->literal, c->literal_len);
+	s->len = c->literal_len;
+	c->literal_len = 0;
+}
+
 static struct step *
 add_step(struct compiler *c, enum step_kind kind)
 {
-	struct format *f = c->format;
 	struct step *s;
 
-	if (f->n_steps == c->steps_room) {
-		unsigned room = c->steps_room ? c->steps_room * 2 : 16;
-		struct step *more = realloc(f->steps, room * sizeof *more);
-
-		if (more == NULL) {
-			fail(c, "out of memory");
-			return (NULL);
-		}
-		f->steps = more;
-		c->steps_room = room;
-	}
-	s = &f->steps[f->n_steps++];
-	memset(s, 0, sizeof *s);
-	s->kind = kind;
-	s->before = keep(c, c->literal, c->literal_len);
+	if (c->literal_len > STEP_BEFORE)
+		flush_literal(c);
+	s = append_step(c, kind);
+	if (s == NULL)
+		return (NULL);
+	memcpy(s->before, c->literal, c->literal_len);
 	s->before_len = c->literal_len;
 	c->literal_len = 0;
 	return (s);
@@ -91,12 +129,18 @@ add_text(struct compiler *c, enum step_kind kind, uint16_t slot, const char *tex
 	s->len = len;
 }
 
+static size_t
+key_room(size_t len)
+{
+	return ((len + 15) / 16 * 16);
+}
+
 /* As strncasecmp in the C locale: a letter and the other one of its case are the same. */
 static void
 keep_key(struct compiler *c, struct match *m)
 {
-	size_t len = strlen(m->key);
-	char *copy = malloc(2 * len);
+	size_t len = strlen(m->key), room = key_room(len);
+	char *copy = calloc(2, room);
 
 	if (copy == NULL) {
 		fail(c, "out of memory");
@@ -104,10 +148,10 @@ keep_key(struct compiler *c, struct match *m)
 		return;
 	}
 	memcpy(copy, m->key, len);
+	memset(copy + room, 0xff, room);
 	for (size_t i = 0; i < len; i++)
-		copy[len + i] = !m->exact && (unsigned char)((copy[i] | 0x20) - 'a') <= 'z' - 'a' ? 0x20 : 0;
+		copy[room + i] = !m->exact && (unsigned char)((copy[i] | 0x20) - 'a') <= 'z' - 'a' ? 0x20 : 0;
 	m->key = copy;
-	m->fold = copy + len;
 	m->key_len = (uint16_t)len;
 	m->key_end = copy[len - 1];
 }
@@ -115,22 +159,14 @@ keep_key(struct compiler *c, struct match *m)
 static void
 add_match(struct compiler *c, struct match m)
 {
-	struct format *f = c->format;
+	struct match *more = grow(c, c->matches, c->n_matches, &c->matches_room, sizeof *more);
 
-	if (f->n_matches == c->matches_room) {
-		unsigned room = c->matches_room ? c->matches_room * 2 : 16;
-		struct match *more = realloc(f->matches, room * sizeof *more);
-
-		if (more == NULL) {
-			fail(c, "out of memory");
-			return;
-		}
-		f->matches = more;
-		c->matches_room = room;
-	}
+	if (more == NULL)
+		return;
+	c->matches = more;
 	if (m.key != NULL)
 		keep_key(c, &m);
-	f->matches[f->n_matches++] = m;
+	c->matches[c->n_matches++] = m;
 }
 
 /* What fills the slots of fixed meaning, as varnishncsa reads the log in client mode. */
@@ -138,8 +174,7 @@ static const struct match fixed[] = {
 	{ .slot = SLOT_REMOTE, .tag = SLT_ReqStart, .kind = MATCH_FIELD, .field = 1 },
 	{ .slot = SLOT_REMOTE, .tag = SLT_BackendOpen, .kind = MATCH_FIELD, .field = 3, .last = true },
 	{ .slot = SLOT_METHOD, .tag = SLT_ReqMethod, .kind = MATCH_LINE },
-	{ .slot = SLOT_PATH, .tag = SLT_ReqURL, .kind = MATCH_PATH },
-	{ .slot = SLOT_QUERY, .tag = SLT_ReqURL, .kind = MATCH_QUERY },
+	{ .slot = SLOT_PATH, .tag = SLT_ReqURL, .kind = MATCH_URL },
 	{ .slot = SLOT_PROTOCOL, .tag = SLT_ReqProtocol, .kind = MATCH_LINE },
 	{ .slot = SLOT_HOST, .tag = SLT_ReqHeader, .kind = MATCH_LINE, .key = "Host:" },
 	{ .slot = SLOT_BASIC_AUTH, .tag = SLT_ReqHeader, .kind = MATCH_BASIC, .key = "Authorization:" },
@@ -161,12 +196,14 @@ static const struct match fixed[] = {
 	{ .slot = SLOT_HITMISS, .tag = SLT_VCL_return, .kind = MATCH_RETURN },
 };
 
-/* One match fills both slots of how a request was handled: they are set and cleared together. */
+/* One match fills both slots of a URL, as another both of how a request was handled: they are set together. */
 static void
 need(struct compiler *c, enum slot slot)
 {
 	if (slot == SLOT_HANDLING)
 		slot = SLOT_HITMISS;
+	if (slot == SLOT_QUERY)
+		slot = SLOT_PATH;
 	if (c->needed[slot])
 		return;
 	c->needed[slot] = true;
@@ -185,11 +222,11 @@ add_value(struct compiler *c, enum slot slot, const char *missing)
 static void
 add_own_value(struct compiler *c, struct match m, const char *missing)
 {
-	if (c->format->n_slots == FORMAT_SLOTS_MAX) {
+	if (c->n_slots == FORMAT_SLOTS_MAX) {
 		fail(c, "the format has more than %d values", FORMAT_SLOTS_MAX - SLOT_FIRST_FREE);
 		return;
 	}
-	m.slot = c->format->n_slots++;
+	m.slot = c->n_slots++;
 	add_match(c, m);
 	add_text(c, STEP_VALUE, m.slot, missing, strlen(missing));
 }
@@ -209,7 +246,7 @@ add_number_of_time(struct compiler *c, enum step_kind kind, uint32_t scale, uint
 	struct step *s = add_step(c, kind);
 
 	need(c, SLOT_TIME_START);
-	c->format->needs_start = true;
+	c->needs_start = true;
 	if (kind == STEP_DURATION)
 		need(c, SLOT_TIME_END);
 	if (s == NULL)
@@ -246,12 +283,12 @@ add_strftime(struct compiler *c, const char *format)
 		return;
 	}
 	need(c, SLOT_TIME_START);
-	c->format->needs_start = true;
+	c->needs_start = true;
 	add_text(c, STEP_STRFTIME, SLOT_TIME_START, format, strlen(format));
 	if (c->failed)
 		return;
 	/* 0 is the one that all formats have in common. */
-	c->format->steps[c->format->n_steps - 1].cache =
+	c->steps[c->n_steps - 1].scale =
 	    strcmp(format, CLF_TIME) == 0 ? 0 : atomic_fetch_add(&caches, 1);
 }
 
@@ -399,12 +436,14 @@ compile_directive(struct compiler *c, const char *p)
 	case 'T': add_duration(c, "s"); break;
 	case 'U': add_value(c, SLOT_PATH, "-"); break;
 	case 'r':
-		need(c, SLOT_METHOD);
+		add_value(c, SLOT_METHOD, "-");
+		c->literal[c->literal_len++] = ' ';
 		need(c, SLOT_HOST);
-		need(c, SLOT_PATH);
-		need(c, SLOT_QUERY);
-		need(c, SLOT_PROTOCOL);
-		(void)add_step(c, STEP_REQUEST_LINE);
+		(void)add_step(c, STEP_HOST);
+		add_value(c, SLOT_PATH, "");
+		add_value(c, SLOT_QUERY, "");
+		c->literal[c->literal_len++] = ' ';
+		add_value(c, SLOT_PROTOCOL, "HTTP/1.0");
 		break;
 	case 'u':
 		need(c, SLOT_BASIC_AUTH);
@@ -419,6 +458,7 @@ compile_directive(struct compiler *c, const char *p)
 static void
 compile(struct compiler *c, const char *text)
 {
+	/* A request line's own two spaces take no more than its directive does. */
 	c->literal = malloc(strlen(text) + 1);
 	if (c->literal == NULL) {
 		fail(c, "out of memory");
@@ -438,63 +478,99 @@ compile(struct compiler *c, const char *text)
 			c->literal[c->literal_len++] = *p;
 	}
 	if (c->literal_len > 0)
-		(void)add_step(c, STEP_NOTHING);
-	free(c->literal);
-	if (c->format->n_steps == 0)
+		flush_literal(c);
+	if (c->n_steps == 0)
 		fail(c, "the format is empty");
 }
 
 /* Stable, so that the matches of a tag are tried in the order of the table and the format. */
 static void
-order_by_tag(struct format *f)
+order_by_tag(struct match *matches, unsigned n)
 {
-	for (unsigned i = 1; i < f->n_matches; i++) {
-		struct match m = f->matches[i];
+	for (unsigned i = 1; i < n; i++) {
+		struct match m = matches[i];
 		unsigned j = i;
 
-		for (; j > 0 && f->matches[j - 1].tag > m.tag; j--)
-			f->matches[j] = f->matches[j - 1];
-		f->matches[j] = m;
+		for (; j > 0 && matches[j - 1].tag > m.tag; j--)
+			matches[j] = matches[j - 1];
+		matches[j] = m;
 	}
-	for (unsigned tag = 0, i = 0; tag <= 256; tag++) {
-		while (i < f->n_matches && f->matches[i].tag < tag)
-			i++;
-		f->of_tag[tag] = i;
+}
+
+static const char *
+move(char **to, const char *from, size_t len)
+{
+	char *copy = *to;
+
+	if (len > 0)
+		memcpy(copy, from, len);
+	*to += len;
+	return (copy);
+}
+
+static struct format *
+pack(struct compiler *c)
+{
+	size_t bytes = sizeof(struct format) + c->n_steps * sizeof *c->steps + (c->n_matches + 1) * sizeof *c->matches;
+	struct format *f;
+	struct match *m;
+	struct step *s;
+	char *text;
+
+	for (unsigned i = 0; i < c->n_matches; i++)
+		bytes += 2 * key_room(c->matches[i].key_len);
+	for (unsigned i = 0; i < c->n_steps; i++)
+		bytes += c->steps[i].len + 1;
+	f = aligned_alloc(64, (bytes + 63) / 64 * 64);
+	if (f == NULL) {
+		fail(c, "out of memory");
+		return (NULL);
 	}
+	memset(f, 0, sizeof *f);
+	f->needs_start = c->needs_start;
+	f->n_slots = c->n_slots;
+	order_by_tag(c->matches, c->n_matches);
+	m = memcpy(f + 1, c->matches, c->n_matches * sizeof *m);
+	m[c->n_matches] = (struct match){ .tag = SLT__Bogus };
+	s = memcpy(m + c->n_matches + 1, c->steps, c->n_steps * sizeof *s);
+	text = (char *)(s + c->n_steps);
+	f->matches = m;
+	f->steps = s;
+	f->steps_end = s + c->n_steps;
+	for (unsigned i = c->n_matches; i-- > 0; ) {
+		size_t room = key_room(m[i].key_len);
+
+		f->tags[m[i].tag / 64] |= (uint64_t)1 << m[i].tag % 64;
+		f->of_tag[m[i].tag] = i;
+		m[i].key = move(&text, m[i].key, 2 * room);
+		m[i].fold = m[i].key + room;
+	}
+	for (; s < f->steps_end; s++)
+		s->text = s->text == NULL ? NULL : move(&text, s->text, s->len + 1);
+	return (f);
 }
 
 struct format *
 format_compile(const char *text, char *why, size_t why_size)
 {
-	struct compiler c = { .why = why, .why_size = why_size };
+	struct compiler c = { .why = why, .why_size = why_size, .n_slots = SLOT_FIRST_FREE };
+	struct format *f;
 
-	c.format = calloc(1, sizeof *c.format);
-	if (c.format == NULL) {
-		fail(&c, "out of memory");
-		return (NULL);
-	}
-	c.format->n_slots = SLOT_FIRST_FREE;
 	compile(&c, text);
-	if (c.failed) {
-		format_free(c.format);
-		return (NULL);
-	}
-	order_by_tag(c.format);
-	return (c.format);
+	f = c.failed ? NULL : pack(&c);
+	for (unsigned i = 0; i < c.n_steps; i++)
+		free((char *)(uintptr_t)c.steps[i].text);
+	for (unsigned i = 0; i < c.n_matches; i++)
+		if (c.matches[i].key_len > 0)
+			free((char *)(uintptr_t)c.matches[i].key);
+	free(c.literal);
+	free(c.steps);
+	free(c.matches);
+	return (f);
 }
 
 void
 format_free(struct format *f)
 {
-	if (f == NULL)
-		return;
-	for (unsigned i = 0; i < f->n_steps; i++) {
-		free((char *)(uintptr_t)f->steps[i].before);
-		free((char *)(uintptr_t)f->steps[i].text);
-	}
-	for (unsigned i = 0; i < f->n_matches; i++)
-		free((char *)(uintptr_t)f->matches[i].key);
-	free(f->steps);
-	free(f->matches);
 	free(f);
 }

@@ -37,20 +37,23 @@ enum slot {
 enum match_kind {
 	MATCH_LINE,	/* all of it, without the white space at both ends */
 	MATCH_FIELD,	/* its field `field`, from 1 */
-	MATCH_PATH,	/* what is before the question mark */
-	MATCH_QUERY,	/* the question mark and what is after it */
+	MATCH_URL,	/* the path, and from the question mark on the query: that is the next slot */
 	MATCH_BASIC,	/* the credentials of a Basic authorization */
 	MATCH_CALL,	/* VCL_call: hit or miss, and the handling */
 	MATCH_RETURN	/* VCL_return: whether it is piped */
 };
 
+/*
+ * `key` is what a record must begin with, `fold` the bits of each byte that may differ: those of its case, and all behind
+ * the key's end, up to a multiple of 16.
+ */
 struct match {
-	const char *key;	/* what the record must begin with; NULL: anything */
-	const char *fold;	/* the bits of each byte of the key that may differ: its case */
-	uint16_t key_len;
+	const char *key;
+	const char *fold;
+	uint16_t key_len;	/* 0: any record matches */
 	uint16_t slot;
-	uint8_t kind;
 	uint8_t tag;
+	uint8_t kind;
 	uint8_t field;
 	char key_end;		/* the key's last byte, which few other records have there */
 	bool last;		/* a later record overwrites an earlier one's value */
@@ -58,9 +61,9 @@ struct match {
 };
 
 enum step_kind {
-	STEP_NOTHING,		/* the format's last text alone */
 	STEP_VALUE,		/* the slot, escaped, or text if no record filled it */
-	STEP_REQUEST_LINE,
+	STEP_HOST,		/* the scheme and host of a request line */
+	STEP_TEXT,		/* the format's own, more of it than fits in front of a step */
 	STEP_USER,
 	STEP_VXID,
 	STEP_STRFTIME,		/* the start, text is strftime's format */
@@ -69,26 +72,28 @@ enum step_kind {
 	STEP_DURATION		/* from start to end in those units */
 };
 
+#define STEP_BEFORE 8
+
 struct step {
-	const char *before;	/* the format's own text in front of it */
+	char before[STEP_BEFORE];	/* the format's own text in front of it */
 	const char *text;
-	uint32_t before_len;
 	uint32_t len;
-	uint32_t scale;
-	uint32_t cache;		/* of STEP_STRFTIME: names the text in the threads' caches */
+	uint32_t scale;		/* of STEP_STRFTIME: names the text in the threads' caches */
 	uint16_t slot;
 	uint8_t kind;
+	uint8_t before_len;
 	uint8_t digits;
 };
 
+/* All that it points at lies behind it in the same allocation, as a line needs it: few cache lines, and fewer pages. */
 struct format {
-	struct match *matches;	/* ordered by tag */
-	struct step *steps;
-	unsigned n_matches;
-	unsigned n_steps;
-	unsigned n_slots;
+	uint64_t tags[4];	/* a bit for each tag that has matches */
+	const struct match *matches;	/* ordered by tag, and one with no record's tag at the end */
+	const struct step *steps;
+	const struct step *steps_end;
+	uint16_t n_slots;
 	bool needs_start;	/* a line without a start time is none */
-	uint16_t of_tag[257];	/* the matches of tag t are those from of_tag[t] to before of_tag[t + 1] */
+	uint16_t of_tag[256];	/* its first match */
 };
 
 /* NULL if the format cannot be had, with the reason in `why`. */

@@ -1,8 +1,7 @@
 /*
- * One pass over the records: a tag that no directive asks for costs one look at a table. Each rule is varnishncsa's;
- * where it says "first" or "last", a header that occurs twice is meant.
+ * One pass over the records: a tag that no directive asks for costs one look at a bit. Each rule is varnishncsa's; where it
+ * says "first" or "last", a header that occurs twice is meant.
  */
-#include <string.h>
 #include <strings.h>
 
 #include "cache/cache.h"
@@ -11,41 +10,45 @@
 #include "number.h"
 #include "record.h"
 
-/* As in the C locale, whatever the process has. */
-static bool
-is_space(char c)
+static inline void
+fill(struct slots *slots, unsigned slot, const char *b, const char *e)
 {
-	return (c == ' ' || (c >= '\t' && c <= '\r'));
+	slots->filled[slot] = true;
+	slots->span[slot] = (struct span){ b, e };
 }
 
-static void
-take_line(struct span *slot, const char *b, const char *e)
+static inline void
+take_line(struct slots *slots, unsigned slot, const char *b, const char *e)
 {
-	while (b < e && is_space(*b))
+	while (b < e && unlikely(is_space(*b)))
 		b++;
-	while (e > b && is_space(e[-1]))
+	while (e > b && unlikely(is_space(e[-1])))
 		e--;
-	slot->begin = b;
-	slot->end = e;
+	fill(slots, slot, b, e);
+}
+
+static inline void
+take_field(struct slots *slots, unsigned slot, const char *b, const char *e, unsigned field)
+{
+	const char *end;
+
+	b = skip_spaces(b, e);
+	end = find_space(b, e);
+	for (; unlikely(field > 1); field--) {
+		b = skip_spaces(end, e);
+		end = find_space(b, e);
+	}
+	if (end > b)
+		fill(slots, slot, b, end);
 }
 
 static void
-take_field(struct span *slot, const char *b, const char *e, unsigned field)
+take_url(struct slots *slots, unsigned slot, const char *b, const char *e)
 {
-	const char *start = b, *end = b;
+	const char *question = find_byte(b, e, '?');
 
-	for (unsigned n = 0; n < field; n++) {
-		while (b < e && is_space(*b))
-			b++;
-		start = b;
-		while (b < e && !is_space(*b))
-			b++;
-		end = b;
-	}
-	if (end > start) {
-		slot->begin = start;
-		slot->end = end;
-	}
+	take_line(slots, slot, b, question);
+	take_line(slots, slot + 1, question, e);
 }
 
 static bool
@@ -57,134 +60,106 @@ is_word(const char *b, const char *e, const char *word)
 }
 
 static void
-take_constant(struct span *slot, const char *text)
+take_constant(struct slots *slots, unsigned slot, const char text[SLACK])
 {
-	slot->begin = text;
-	slot->end = text + strlen(text);
+	fill(slots, slot, text, text + strlen(text));
 }
+
+/* What each call and return of VCL says of how the request is handled; "recv" begins anew. */
+static const struct handling {
+	const char *word;
+	char hitmiss[SLACK];
+	char handling[SLACK];
+} calls[] = {
+	{ "recv", "-", "-" },
+	{ "hit", "hit", "hit" },
+	{ "miss", "miss", "miss" },
+	{ "pass", "miss", "pass" },
+	{ "synth", "miss", "synth" },
+}, returns[] = {
+	{ "pipe", "miss", "pipe" },
+};
 
 static void
-take_handling(struct span *slots, const char *hitmiss, const char *handling)
+take_handling(struct slots *slots, const struct handling *words, size_t n, const char *b, const char *e)
 {
-	take_constant(&slots[SLOT_HITMISS], hitmiss);
-	take_constant(&slots[SLOT_HANDLING], handling);
+	for (; n > 0; words++, n--)
+		if (is_word(b, e, words->word)) {
+			take_constant(slots, SLOT_HITMISS, words->hitmiss);
+			take_constant(slots, SLOT_HANDLING, words->handling);
+		}
 }
 
-static void
-take_call(struct span *slots, const char *b, const char *e)
-{
-	if (is_word(b, e, "recv"))
-		take_handling(slots, "-", "-");
-	else if (is_word(b, e, "hit"))
-		take_handling(slots, "hit", "hit");
-	else if (is_word(b, e, "miss"))
-		take_handling(slots, "miss", "miss");
-	else if (is_word(b, e, "pass"))
-		take_handling(slots, "miss", "pass");
-	else if (is_word(b, e, "synth"))
-		take_handling(slots, "miss", "synth");
-}
-
-/* The bits in which eight bytes differ from those of a key, but for their case. */
-static inline uint64_t
-difference(const char *b, const char *key, const char *fold)
-{
-	uint64_t vb, vkey, vfold;
-
-	memcpy(&vb, b, 8);
-	memcpy(&vkey, key, 8);
-	memcpy(&vfold, fold, 8);
-	return ((vb ^ vkey) & ~vfold);
-}
-
-/* The last eight bytes may overlap. */
 static inline bool
 begins_with_key(const char *b, const struct match *m)
 {
-	size_t len = m->key_len, i;
-	uint64_t differs = 0;
+	size_t i = 0;
+	bytes16 differs;
 
-	if (len < 8) {
-		for (i = 0; i < len; i++)
-			differs |= (unsigned char)((b[i] ^ m->key[i]) & ~m->fold[i]);
-		return (differs == 0);
-	}
-	for (i = 0; i + 8 < len; i += 8)
-		differs |= difference(b + i, m->key + i, m->fold + i);
-	return ((differs | difference(b + len - 8, m->key + len - 8, m->fold + len - 8)) == 0);
+	do {
+		differs = (load16(b + i) ^ load16(m->key + i)) & ~load16(m->fold + i);
+		i += 16;
+	} while (unlikely(i < m->key_len) && holds_nowhere((bytes16)(differs != 0), 16));
+	return (holds_nowhere((bytes16)(differs != 0), 16));
 }
 
-static inline const char *
-after_spaces(const char *b, const char *e)
+/* The key's end tells most records that a match is not for, without a look at its key. */
+static inline bool
+is_for(const struct match *m, const char *b, const char *e)
 {
-	while (b < e && *b == ' ')
-		b++;
-	return (b);
+	return (m->key_len == 0 || ((size_t)(e - b) >= m->key_len && b[m->key_len - 1] == m->key_end &&
+	    likely(begins_with_key(b, m))));
 }
 
-/* For a record that has the key's end, if there is a key. */
 static void
-apply(const struct match *m, const char *b, const char *e, struct span *slots)
+apply_rare(const struct match *m, const char *b, const char *e, struct slots *slots)
 {
-	struct span *slot = &slots[m->slot];
-	const char *question;
-
-	if (slot->begin != NULL && !m->last && m->kind < MATCH_CALL)
-		return;
-	if (m->key != NULL) {
-		if (!begins_with_key(b, m))
-			return;
-		b = after_spaces(b + m->key_len, e);
-	}
 	switch (m->kind) {
-	case MATCH_LINE:
-		take_line(slot, b, e);
-		break;
-	case MATCH_FIELD:
-		take_field(slot, b, e, m->field);
-		break;
-	case MATCH_PATH:
-		question = memchr(b, '?', e - b);
-		take_line(slot, b, question == NULL ? e : question);
-		break;
-	case MATCH_QUERY:
-		question = memchr(b, '?', e - b);
-		take_line(slot, question == NULL ? e : question, e);
-		break;
 	case MATCH_BASIC:
 		if (e - b >= 6 && strncasecmp(b, "basic ", 6) == 0)
-			take_line(slot, b + 6, e);
+			take_line(slots, m->slot, b + 6, e);
 		break;
 	case MATCH_CALL:
-		take_call(slots, b, e);
+		take_handling(slots, calls, sizeof calls / sizeof *calls, b, e);
 		break;
 	case MATCH_RETURN:
-		if (is_word(b, e, "pipe"))
-			take_handling(slots, "miss", "pipe");
+		take_handling(slots, returns, sizeof returns / sizeof *returns, b, e);
 		break;
 	default:
 		break;
 	}
 }
 
-/* Tells most records that a match is not for, without a look at its key. */
-static inline bool
-has_key_end(const struct match *m, const char *b, const char *e)
+static inline __attribute__((always_inline)) void
+apply(const struct match *m, const char *b, const char *e, struct slots *slots)
 {
-	return (m->key_len == 0 || ((size_t)(e - b) >= m->key_len && b[m->key_len - 1] == m->key_end));
+	if (!m->last && unlikely(slots->filled[m->slot]) && m->kind < MATCH_CALL)
+		return;
+	if (m->key_len > 0)
+		for (b += m->key_len; b < e && *b == ' '; b++)
+			;
+	if (likely(m->kind == MATCH_LINE))
+		take_line(slots, m->slot, b, e);
+	else if (m->kind == MATCH_FIELD)
+		take_field(slots, m->slot, b, e, m->field);
+	else if (m->kind == MATCH_URL)
+		take_url(slots, m->slot, b, e);
+	else
+		apply_rare(m, b, e, slots);
 }
 
-static inline void
-read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct span *slots)
+static inline bool
+is_asked(const struct format *f, unsigned tag)
 {
-	while (e > b && e[-1] == '\0')
-		e--;
-	for (unsigned i = f->of_tag[tag]; i < f->of_tag[tag + 1]; i++) {
-		const struct match *m = &f->matches[i];
+	return (f->tags[tag / 64] >> tag % 64 & 1);
+}
 
-		if (has_key_end(m, b, e))
+static inline __attribute__((always_inline)) void
+read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct slots *slots)
+{
+	for (const struct match *m = &f->matches[f->of_tag[tag]]; m->tag == tag; m++)
+		if (is_for(m, b, e))
 			apply(m, b, e, slots);
-	}
 }
 
 static const char *
@@ -200,46 +175,59 @@ write_account(char *p, const uint64_t account[6])
 
 /* Most formats want one number of the account, or two: no need to write six and look for them. */
 static void
-read_account(const struct format *f, const struct acct_req *a, struct late_records *late, struct span *slots)
+read_account(const struct format *f, const struct acct_req *a, struct late_records *late, struct slots *slots)
 {
 	const uint64_t account[6] = { a->req_hdrbytes, a->req_bodybytes, a->req_hdrbytes + a->req_bodybytes,
 	    a->resp_hdrbytes, a->resp_bodybytes, a->resp_hdrbytes + a->resp_bodybytes };
 
-	for (unsigned i = f->of_tag[SLT_ReqAcct]; i < f->of_tag[SLT_ReqAcct + 1]; i++) {
-		const struct match *m = &f->matches[i];
-
-		if (m->kind == MATCH_FIELD && m->key == NULL && m->field <= 6) {
-			char *number = late->number[m->field - 1];
-
-			slots[m->slot].begin = number;
-			slots[m->slot].end = number_write(number, account[m->field - 1]);
-		} else {
-			const char *end = write_account(late->account, account);
-
-			if (has_key_end(m, late->account, end))
-				apply(m, late->account, end, slots);
+	for (const struct match *m = &f->matches[f->of_tag[SLT_ReqAcct]]; m->tag == SLT_ReqAcct; m++) {
+		if (m->kind != MATCH_FIELD || m->key_len > 0 || m->field > 6) {
+			read_one(f, SLT_ReqAcct, late->account, write_account(late->account, account), slots);
+			return;
 		}
+		char *number = late->number[m->field - 1];
+
+		fill(slots, m->slot, number, number_write(number, account[m->field - 1]));
 	}
 }
 
+/* The workspace lies behind the log's buffer: that is what a text at the buffer's very end has for its slack. */
+static bool
+has_slack(const struct req *req)
+{
+	const char *end = (const char *)req->vsl->wlp, *buffer = (const char *)req->vsl->wle, *ws = req->ws->s;
+
+	return (end + SLACK <= buffer || (buffer <= ws && (size_t)(ws - buffer) < SLACK));
+}
+
 bool
-records_read(const struct format *f, const struct req *req, struct late_records *late, struct span *slots)
+records_read(const struct format *f, const struct req *req, struct late_records *late, struct slots *slots)
 {
 	const struct vsl_log *log = req->vsl;
-	const uint32_t *record = log->wlb;
+	const uint32_t *record = log->wlb, *end = log->wlp;
+	const unsigned wid = log->wid;
 
-	if (record == log->wlp || VSL_TAG(record) != SLT_Begin || record[1] != log->wid)
+	if (record == end || VSL_TAG(record) != SLT_Begin || record[1] != wid || !has_slack(req))
 		return (false);
-	memset(slots, 0, f->n_slots * sizeof *slots);
-	for (; record < log->wlp; record = VSL_NEXT(record)) {
+	/* Most formats have no more: a few stores, and no call. */
+	memset(slots->filled, false, 64);
+	if (unlikely(f->n_slots > 64))
+		memset(slots->filled, false, sizeof slots->filled);
+	for (; record < end; record = VSL_NEXT(record)) {
 		unsigned tag = VSL_TAG(record);
+		const char *b = VSL_CDATA(record), *e;
 
-		if (f->of_tag[tag] != f->of_tag[tag + 1] && record[1] == log->wid)
-			read_one(f, tag, VSL_CDATA(record), VSL_CDATA(record) + VSL_LEN(record), slots);
+		if (!is_asked(f, tag) || unlikely(record[1] != wid))
+			continue;
+		e = b + VSL_LEN(record);
+		while (e > b && e[-1] == '\0')
+			e--;
+		read_one(f, tag, b, e, slots);
 	}
 	/* varnishd logs these two when the request's task is over. */
-	if (!(req->res_mode & RES_PIPE))
+	if (is_asked(f, SLT_ReqAcct) && !(req->res_mode & RES_PIPE))
 		read_account(f, &req->acct, late, slots);
-	read_one(f, SLT_End, "", "", slots);
+	if (unlikely(is_asked(f, SLT_End)))
+		read_one(f, SLT_End, late->account, late->account, slots);
 	return (true);
 }

@@ -2,27 +2,39 @@
 #ifndef RECORD_H
 #define RECORD_H
 
-#include <stdbool.h>
+#include "bytes.h"
+#include "format.h"
 
-struct format;
 struct req;
 
-/* What a slot was filled with; begin is NULL if nothing did. Points into the records, or at constant text. */
+/* A text. Points into the records, or at constant text. */
 struct span {
 	const char *begin;
 	const char *end;
 };
 
+struct slots {
+	bool filled[FORMAT_SLOTS_MAX];	/* by a record */
+	struct span span[FORMAT_SLOTS_MAX];
+};
+
+/* NULL if nothing filled it. */
+static inline const struct span *
+slot_text(const struct slots *s, unsigned slot)
+{
+	return (s->filled[slot] ? &s->span[slot] : NULL);
+}
+
 /* Where the records that varnishd makes only after the request's end are made here. */
 struct late_records {
-	char account[6 * 21];	/* all six numbers, as the record has them */
-	char number[6][20];	/* each alone */
+	char number[6][20];			/* each number of the account alone */
+	char account[6 * 21 + SLACK];		/* all six, as the record has them */
 };
 
 /*
  * Fills the format's slots. False if the buffer no longer begins where the transaction does: part of the records have
  * gone to the log, and what they said is not known here.
  */
-bool records_read(const struct format *, const struct req *, struct late_records *, struct span *slots);
+bool records_read(const struct format *, const struct req *, struct late_records *, struct slots *);
 
 #endif

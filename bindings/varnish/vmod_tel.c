@@ -18,6 +18,8 @@
 
 /* Room that is left to the request itself: a line must not be what overflows its workspace. */
 #define WORKSPACE_LEFT 1024
+/* Longer lines are written to the workspace: that is two calls more. */
+#define LINE_USUAL 2048
 /* varnishd's own part of a task's private data takes less. */
 #define WORKSPACE_PRIVATE 128
 
@@ -195,43 +197,49 @@ vmod_access_log__fini(struct vmod_tel_access_log **object)
 	FREE_OBJ(o);
 }
 
-/* The line goes from the request's workspace, which nobody needs any more, into the queue. */
+static void
+submit_line(const struct pending *p, tel_producer *tel, const char *line, const struct writer *w)
+{
+	if (tel_submit_for(tel, p->client, p->client_len, line, (size_t)(w->p - line)) == TEL_OK)
+		COUNT(p->log->producer, log_lines);
+	else
+		COUNT(p->log->producer, log_refused);
+}
+
+/* In the request's workspace, which nobody needs any more. */
+static void
+write_long_line(const struct pending *p, struct req *req, tel_producer *tel, const struct slots *slots)
+{
+	unsigned room = WS_ReserveAll(req->ws);
+	char *line = room == 0 ? NULL : WS_Reservation(req->ws);
+	struct writer w = writer_of(line, room);
+
+	if (!line_write(p->log->format, slots, VXID(req->vsl->wid), &w) || w.full)
+		COUNT(p->log->producer, log_lost_workspace);
+	else
+		submit_line(p, tel, line, &w);
+	WS_Release(req->ws, 0);
+}
+
 static void
 write_line(const struct pending *p, struct req *req)
 {
 	const struct vmod_tel_access_log *o = p->log;
-	struct span slots[FORMAT_SLOTS_MAX];
+	char line[LINE_USUAL];
+	struct writer w = writer_of(line, sizeof line);
+	struct slots slots;
 	struct late_records late;
-	struct writer w;
 	tel_producer *tel = producer_tel(o->producer);
-	unsigned room;
-	char *line;
 
-	if (tel == NULL) {
+	if (tel == NULL)
 		COUNT(o->producer, unavailable);
-		return;
-	}
-	if (!records_read(o->format, req, &late, slots)) {
+	else if (!records_read(o->format, req, &late, &slots) ||
+	    !line_write(o->format, &slots, VXID(req->vsl->wid), &w))
 		COUNT(o->producer, log_lost_records);
-		return;
-	}
-	room = WS_ReserveAll(req->ws);
-	if (room == 0) {
-		WS_Release(req->ws, 0);
-		COUNT(o->producer, log_lost_workspace);
-		return;
-	}
-	line = WS_Reservation(req->ws);
-	w = (struct writer){ .p = line, .end = line + room };
-	if (!line_write(o->format, slots, VXID(req->vsl->wid), &w))
-		COUNT(o->producer, log_lost_records);
-	else if (w.full)
-		COUNT(o->producer, log_lost_workspace);
-	else if (tel_submit_for(tel, p->client, p->client_len, line, (size_t)(w.p - line)) == TEL_OK)
-		COUNT(o->producer, log_lines);
+	else if (unlikely(w.full))
+		write_long_line(p, req, tel, &slots);
 	else
-		COUNT(o->producer, log_refused);
-	WS_Release(req->ws, 0);
+		submit_line(p, tel, line, &w);
 }
 
 /*
@@ -260,20 +268,24 @@ static const struct vmod_priv_methods pending_methods[1] = {{
 }};
 
 /*
- * NULL if it cannot be had without taking room from others: an allocation that fails would mark the workspace, and varnishd
- * answers such a request with an error. The generated code of a PRIV_TASK argument would fail the request, too: hence
- * VRT_priv_task here.
+ * Whether a task's private data and so many bytes can be had without taking room from others: an allocation that fails
+ * would mark the workspace, and varnishd answers such a request with an error. The generated code of a PRIV_TASK argument
+ * would fail the request, too: hence VRT_priv_task here.
  */
-static struct pending *
-pending_allocate(struct ws *ws, size_t bytes)
+static bool
+has_room_for(const struct ws *ws, size_t bytes)
 {
-	unsigned room = WS_ReserveAll(ws);
-	struct pending *p = NULL;
+	return (ws->r == NULL && (size_t)(ws->e - ws->f) >= bytes + WORKSPACE_PRIVATE + WORKSPACE_LEFT);
+}
 
-	if (room >= bytes + WORKSPACE_PRIVATE + WORKSPACE_LEFT)
-		p = WS_Reservation(ws);
-	WS_Release(ws, p == NULL ? 0 : (unsigned)bytes);
-	return (p);
+static void
+take_back(VRT_CTX, const struct vmod_tel_access_log *o)
+{
+	struct vmod_priv *task = VRT_priv_task_get(ctx, o);
+	struct pending *p = task == NULL ? NULL : task->priv;
+
+	if (p != NULL)
+		p->client_len = 0;
 }
 
 VCL_VOID
@@ -281,33 +293,33 @@ vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 {
 	size_t len = client == NULL ? 0 : strlen(client);
 	struct vmod_priv *task;
-	struct pending *p, *made;
+	struct pending *p;
 	tel_producer *tel;
 
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_ACCESS_LOG_MAGIC);
 	if (ctx->req == NULL || (ctx->req->esi_level > 0 && !o->esi))
 		return;
-	task = VRT_priv_task_get(ctx, o);
-	p = task == NULL ? NULL : task->priv;
 	tel = producer_tel(o->producer);
 	/* Without a producer nobody knows who is wanted: counted at the end, once. */
 	if (len == 0 || (tel != NULL && !tel_wants(tel, client, len))) {
-		if (p != NULL)
-			p->client_len = 0;
+		take_back(ctx, o);
 		return;
 	}
+	task = has_room_for(ctx->ws, sizeof *p + len) ? VRT_priv_task(ctx, o) : NULL;
+	if (task == NULL) {
+		COUNT(o->producer, log_lost_workspace);
+		take_back(ctx, o);
+		return;
+	}
+	p = task->priv;
 	if (p != NULL && p->client_len == len && memcmp(p->client, client, len) == 0)
 		return;
-	made = pending_allocate(ctx->ws, sizeof *made + len);
-	if (made != NULL && task == NULL)
-		task = VRT_priv_task(ctx, o);
-	if (made == NULL || task == NULL) {
+	p = WS_Alloc(ctx->ws, (unsigned)(sizeof *p + len));
+	if (p == NULL) {
 		COUNT(o->producer, log_lost_workspace);
-		if (p != NULL)
-			p->client_len = 0;
+		task->priv = NULL;
 		return;
 	}
-	p = made;
 	INIT_OBJ(p, PENDING_MAGIC);
 	p->log = o;
 	p->client_len = len;

@@ -11,7 +11,7 @@ static void
 write_escape(struct writer *w, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
-	char text[4] = { '\\' };
+	char text[8] = { '\\' };
 
 	switch (c) {
 	case '"':
@@ -24,53 +24,15 @@ write_escape(struct writer *w, unsigned char c)
 		text[1] = 'x';
 		text[2] = hex[c >> 4];
 		text[3] = hex[c & 15];
-		write_text(w, text, 4);
+		write_few(w, text, 4);
 		return;
 	}
-	write_text(w, text, 2);
+	write_few(w, text, 2);
 }
 
-/* Sixteen bytes at once, by the compilers' own vectors: each byte of the result is 0 where the byte is plain. */
-typedef unsigned char bytes16 __attribute__((vector_size(16)));
-
-static inline bytes16
-not_plain(const char *b)
+static void __attribute__((noinline, cold))
+write_with_escapes(struct writer *w, const char *b, const char *e)
 {
-	bytes16 v;
-
-	memcpy(&v, b, sizeof v);
-	return ((bytes16)((v - 0x20 > 0x7e - 0x20) | (v == '"') | (v == '\\')));
-}
-
-/* Without a branch for what is in it: a host's other work leaves no branch of a line's predicted. The last bytes may overlap. */
-static inline bool
-are_all_plain(const char *b, const char *e)
-{
-	bytes16 found;
-	uint64_t halves[2];
-
-	if (e - b < 16) {
-		char text[16];
-
-		memset(text, ' ', sizeof text);
-		copy_short(text, b, (size_t)(e - b) & 15);
-		found = not_plain(text);
-	} else {
-		found = not_plain(e - 16);
-		for (; e - b > 16; b += 16)
-			found |= not_plain(b);
-	}
-	memcpy(halves, &found, sizeof halves);
-	return ((halves[0] | halves[1]) == 0);
-}
-
-void
-write_escaped(struct writer *w, const char *b, const char *e)
-{
-	if (are_all_plain(b, e)) {
-		write_text(w, b, (size_t)(e - b));
-		return;
-	}
 	while (b < e) {
 		const char *plain = b;
 
@@ -80,6 +42,38 @@ write_escaped(struct writer *w, const char *b, const char *e)
 		if (b < e)
 			write_escape(w, (unsigned char)*b++);
 	}
+}
+
+/* Each byte of the result is 0 where the byte is plain. */
+static inline bytes16
+not_plain(bytes16 v)
+{
+	return ((bytes16)((v - 0x20 > 0x7e - 0x20) | (v == '"') | (v == '\\')));
+}
+
+/* Copied while it is looked at; should something be not plain, it is written anew. */
+void
+write_escaped(struct writer *w, const char *b, const char *e)
+{
+	size_t len = (size_t)(e - b);
+	bytes16 found = { 0 }, last;
+	const char *from = b;
+	char *to = w->p;
+
+	if (!has_room(w, len))
+		return;
+	for (; e - from > 16; from += 16, to += 16) {
+		bytes16 v = load16(from);
+
+		memcpy(to, &v, sizeof v);
+		found |= not_plain(v);
+	}
+	last = load16(from);
+	memcpy(to, &last, sizeof last);
+	if (likely(holds_nowhere(found, 16) && holds_nowhere(not_plain(last), (size_t)(e - from))))
+		w->p += len;
+	else
+		write_with_escapes(w, b, e);
 }
 
 void

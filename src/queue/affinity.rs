@@ -29,7 +29,7 @@ const FRESH: u64 = u64::MAX;
 impl Affinity {
     /// Of no queue. No queue has this id, and neither is it what a fork leaves of one.
     #[cfg_attr(loom, allow(dead_code))]
-    const NONE: Affinity = Affinity { queue: u64::MAX, home: std::ptr::null(), last: FRESH, shard: 0 };
+    pub(super) const NONE: Affinity = Affinity { queue: u64::MAX, home: std::ptr::null(), last: FRESH, shard: 0 };
 
     /// A thread's first touch of queue `queue`, whose `shards` these are; `seat` spreads threads over them.
     pub(super) fn new(queue: u64, shards: &[Shard], seat: u32) -> Affinity {
@@ -37,14 +37,14 @@ impl Affinity {
         Affinity { queue, home: &shards[shard], last: FRESH, shard: shard as u32 }
     }
 
-    /// The shard to try first, if this is an affinity to queue `queue`.
+    /// The shard to try first; `None` if it is to no queue.
     ///
     /// # Safety
-    /// `queue` is the id of a queue that lives as long as `'queue`, or no queue's.
+    /// Its queue lives as long as `'queue`.
     #[inline(always)]
-    pub(super) unsafe fn home<'queue>(&self, queue: u64) -> Option<&'queue Shard> {
-        // SAFETY: ids are never given twice, so that the pointer is into the living queue's shards, which do not move.
-        (self.queue == queue).then(|| unsafe { &*self.home })
+    pub(super) unsafe fn home<'queue>(&self) -> Option<&'queue Shard> {
+        // SAFETY: null, or into the living queue's shards, which do not move.
+        unsafe { self.home.as_ref() }
     }
 
     /// Whether it is to queue `queue`.
@@ -90,34 +90,29 @@ mod thread {
         static AFFINITIES: Cell<[Affinity; REMEMBERED]> = const { Cell::new([Affinity::NONE; REMEMBERED]) };
     }
 
-    static SEATS: AtomicU32 = AtomicU32::new(0);
+    static SPREAD: AtomicU32 = AtomicU32::new(0);
 
-    /// This thread's affinity to the queue it used last.
-    #[inline(always)]
-    pub fn latest() -> *mut Affinity {
-        // Only the address is taken inside of `with`, so that it is inlined.
-        AFFINITIES.with(Cell::as_ptr).cast()
+    /// What a thread begins with that pushes to queue `queue`, whose `shards` these are, for the first time.
+    pub fn first(queue: u64, shards: &[Shard]) -> Affinity {
+        Affinity::new(queue, shards, SPREAD.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Brings the affinity to `queue`, whose `shards` these are, to the front, the others keeping their order.
+    /// For a thread without a seat of its own at that queue. Brings the affinity to `queue`, whose `shards` these are, to the front, the others keeping their order.
     ///
     /// A thread that pushes to more than eight queues in turn forgets the one it used longest ago; should it come back
     /// *and* have moved shards there while its lines still waited, those may be overtaken.
     pub fn recall(queue: u64, shards: &[Shard]) -> *mut Affinity {
         // SAFETY: the cell belongs to this thread, and the reference ends with this function, which calls nothing that
         // comes back here.
-        let affinities = unsafe { &mut *latest().cast::<[Affinity; REMEMBERED]>() };
-        if affinities[0].queue == queue {
-            return latest();
-        }
+        let affinities = unsafe { &mut *AFFINITIES.with(Cell::as_ptr) };
         let found = affinities.iter().position(|affinity| affinity.queue == queue);
         let place = found.unwrap_or(REMEMBERED - 1);
         if found.is_none() {
-            affinities[place] = Affinity::new(queue, shards, SEATS.fetch_add(1, Ordering::Relaxed));
+            affinities[place] = first(queue, shards);
         }
         affinities[..=place].rotate_right(1);
-        latest()
+        &mut affinities[0]
     }
 }
 #[cfg(not(loom))]
-pub use thread::{latest, recall};
+pub use thread::{first, recall};

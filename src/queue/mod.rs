@@ -31,6 +31,8 @@
 mod affinity;
 mod consumer;
 mod memory;
+#[cfg(not(loom))]
+mod seats;
 mod shard;
 mod sync;
 
@@ -38,6 +40,8 @@ pub use affinity::Affinity;
 pub use consumer::{Consumer, Drain, Line, Visit};
 
 use memory::Memory;
+#[cfg(not(loom))]
+pub use seats::Seats;
 use shard::{Claim, Shard};
 use std::io;
 use sync::{AtomicU64, Ordering};
@@ -129,6 +133,8 @@ pub struct Queue {
     id: u64,
     max_line: usize,
     shards: Box<[Shard]>,
+    #[cfg(not(loom))]
+    seats: Seats,
     refused: Refused,
 }
 
@@ -144,13 +150,20 @@ impl Queue {
         let shard = |_| Memory::new(layout.cells).map(|memory| Shard::new(memory, max_line));
         let shards = (0..layout.shards).map(shard).collect::<io::Result<Vec<_>>>()?;
         let id = IDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(Queue { id, max_line, shards: shards.into_boxed_slice(), refused: Refused::default() })
+        Ok(Queue {
+            id,
+            max_line,
+            shards: shards.into_boxed_slice(),
+            #[cfg(not(loom))]
+            seats: Seats::new(seats::SEATS),
+            refused: Refused::default(),
+        })
     }
 
-    /// What tells this queue from every other in the process; not 0.
-    #[cfg_attr(loom, allow(dead_code))]
-    pub fn id(&self) -> u64 {
-        self.id
+    /// The seats of the threads that push: the way to [`Queue::push_home`]. Not to outlive the queue.
+    #[cfg(not(loom))]
+    pub fn seats(&self) -> Seats {
+        self.seats.clone()
     }
 
     /// Number of shards.
@@ -165,7 +178,7 @@ impl Queue {
     #[cfg(not(loom))]
     pub fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
         // SAFETY: this thread's own; nothing below comes back here.
-        let affinity = unsafe { &mut *affinity::recall(self.id, &self.shards) };
+        let affinity = unsafe { &mut *self.seats.recall(self.id, &self.shards) };
         self.push_from(affinity, client, line)
     }
 
@@ -176,35 +189,34 @@ impl Queue {
     #[cfg(not(loom))]
     pub fn offer(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
         // SAFETY: this thread's own; nothing below comes back here.
-        let affinity = unsafe { &mut *affinity::recall(self.id, &self.shards) };
+        let affinity = unsafe { &mut *self.seats.recall(self.id, &self.shards) };
         self.place(affinity, client, line).map_err(|why| match why {
             PushError::Full if !self.is_closed() => why,
             why => self.refuse(why),
         })
     }
 
-    /// The usual [`Queue::push`]: of a thread whose last line went into the same queue, and which finds room where that
-    /// line is and no other thread claiming there. False if it is not that, or `is_usual` says that the line is not: then
-    /// nothing was pushed or counted.
+    /// The usual [`Queue::push`]: of a thread that has pushed before, and which finds room where its last line is and no
+    /// other thread claiming there. False if it is not that, or `is_usual` says that the line is not: then nothing was
+    /// pushed or counted.
     ///
     /// # Safety
-    /// `id` gives the id of a queue that lives throughout the call, or 0. At `line` there are `length` bytes, should that
-    /// be no more than the queue's limit.
+    /// The queue whose `seats` these are lives. At `line` there are `length` bytes, should that be no more than the queue's
+    /// limit.
     #[cfg(not(loom))]
     #[inline(always)]
     pub unsafe fn push_home(
-        id: impl FnOnce() -> u64,
+        seats: &Seats,
         client: Option<&[u8]>,
         line: *const u8,
         length: usize,
         is_usual: impl FnOnce(&[u8]) -> bool,
     ) -> bool {
+        let Some(affinity) = seats.usual() else { return false };
         // SAFETY: this thread's own; nothing below comes back here.
-        let affinity = unsafe { &mut *affinity::latest() };
-        // Only now, since finding a thread-local is a call: what is not known before it need not be saved from it.
-        let id = id();
-        // SAFETY: the queue lives, or the id is 0, and no affinity is to that.
-        let Some(shard) = (unsafe { affinity.home(id) }) else { return false };
+        let affinity = unsafe { &mut *affinity };
+        // SAFETY: the queue lives.
+        let Some(shard) = (unsafe { affinity.home() }) else { return false };
         // SAFETY: by the caller's word.
         unsafe { shard.push_here(affinity, client, line, length, is_usual) }
     }
@@ -230,8 +242,9 @@ impl Queue {
     /// Copies a line in, or says why not; counts no refusal.
     #[inline]
     fn place(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
-        // SAFETY: its own id.
-        let home = unsafe { affinity.home(self.id) };
+        debug_assert!(affinity.is_to(self.id));
+        // SAFETY: of this queue, which lives.
+        let home = unsafe { affinity.home() };
         // SAFETY: a line as long as it says.
         if home.is_some_and(|shard| unsafe { shard.push_here(affinity, client, line.as_ptr(), line.len(), |_| true) }) {
             return Ok(());

@@ -55,6 +55,14 @@ pub struct Shared {
     pub log: Log,
 }
 
+impl Shared {
+    /// Takes no more lines, and wants nobody's.
+    pub fn take_no_more(&self) {
+        self.queue.close();
+        self.routes.close();
+    }
+}
+
 /// The worker's own.
 pub struct Worker {
     shared: Arc<Shared>,
@@ -245,7 +253,7 @@ impl Worker {
 
     /// Takes no more lines, brings those there are to their end, and lets go of the engine.
     fn close(mut self, deadline: Option<Instant>) {
-        self.shared.queue.close();
+        self.shared.take_no_more();
         self.closing = true;
         let in_time = || deadline.is_none_or(|deadline| Instant::now() < deadline);
         let mut complete = false;

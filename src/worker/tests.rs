@@ -32,7 +32,7 @@ impl Bench {
         let shared = Arc::new(Shared {
             published: Published::new(queue.shards()),
             queue,
-            routes: Arc::new(Routes::new()),
+            routes: Arc::new(Routes::new(crate::front::Front::of_nobody())),
             control: Control::default(),
             log,
         });

@@ -2,9 +2,15 @@
 
 use super::*;
 
-/// `threads` threads push `lines` lines each while one consumer drains, and one reader adds up the counters.
 fn storm(threads: usize, lines: usize, shards: usize, cells: usize, max_line: usize) {
-    let queue = Arc::new(Queue::new(Layout { shards, cells }, max_line).unwrap());
+    seated_storm(seats::SEATS, threads, lines, shards, cells, max_line);
+}
+
+/// `threads` threads push `lines` lines each while one consumer drains, and one reader adds up the counters.
+fn seated_storm(seats: usize, threads: usize, lines: usize, shards: usize, cells: usize, max_line: usize) {
+    let mut queue = Queue::new(Layout { shards, cells }, max_line).unwrap();
+    queue.seats = Seats::new(seats);
+    let queue = Arc::new(queue);
     let mut consumer = Consumer::new(Arc::clone(&queue));
     let taken = Arc::new(Mutex::new(consumer.taken().to_vec()));
     let over = Arc::new(AtomicBool::new(false));
@@ -108,6 +114,11 @@ fn many_threads_on_tiny_rings() {
 #[test]
 fn threads_with_a_shard_for_each() {
     storm(sized(16, 3), sized(10_000, 8), sized(16, 4), sized(64, 16), 5 * CELL_BYTES);
+}
+
+#[test]
+fn more_threads_than_seats() {
+    seated_storm(2, sized(16, 4), sized(5_000, 10), 3, 4, 2 * CELL_BYTES);
 }
 
 #[test]

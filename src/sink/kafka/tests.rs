@@ -49,7 +49,7 @@ impl Rig {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ear = Arc::clone(&heard);
         let log = Log::new(Box::new(move |level, text| ear.lock().unwrap().push(format!("{}: {text}", level.name()))));
-        let routes = Routes::new();
+        let routes = Routes::new(crate::front::Front::of_nobody());
         let ids: Vec<String> = topics.iter().map(|topic| format!(r#"{{"id": "{topic}"}}"#)).collect();
         let list = format!(r#"{{"clients": [{}, {{"id": "nowhere"}}]}}"#, ids.join(","));
         routes.replace(crate::clients::ClientList::from_json(list.as_bytes()).unwrap());

@@ -22,3 +22,6 @@ pub mod region;
 #[cfg(not(loom))]
 #[path = "../../../src/split.rs"]
 pub mod split;
+#[cfg(not(loom))]
+#[path = "../../../src/wanted.rs"]
+pub mod wanted;

@@ -1,0 +1,186 @@
+//! Whose lines are wanted, for a host's thread that asks before it formats one.
+//!
+//! A host asks for every request, and what a request finds in the processor's caches is the host's: what the answer costs
+//! is how many cache lines it lies in, and the table of routes, behind a counted reference, lies in a dozen. Here it is
+//! one number for each id, its hash, in one open table. A reader writes nothing and takes no reference; a sequence lock
+//! (as Linux's seqcount) tells it that the set was being written meanwhile, and it then asks the table of routes.
+//!
+//! Two ids with the same 64-bit hash are not told apart: in a list of a million, one foreign id in 10^13 is called
+//! wanted. Its line is formatted and submitted for nothing: the worker goes by the ids.
+
+use foldhash::fast::FixedState;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::OnceLock;
+
+/// Of two to the power of its index; more would be more than memory.
+const SIZES: usize = 40;
+/// Two to this power are the slots of a short list.
+const LEAST: usize = 6;
+/// A slot without an id.
+const EMPTY: u64 = 0;
+
+/// The set. See the module's text.
+pub struct Wanted {
+    /// Odd while the set is written.
+    sequence: AtomicU64,
+    /// Which of `slots` has the set.
+    size: AtomicUsize,
+    closed: AtomicBool,
+    /// Its seed is the process's own, as ids may come from a request.
+    hash: FixedState,
+    /// Made when a list first needs as many, and kept: a reader may still be there. All together are less than twice the
+    /// largest.
+    slots: [OnceLock<Box<[AtomicU64]>>; SIZES],
+}
+
+impl Wanted {
+    /// Nobody's.
+    pub fn new() -> Wanted {
+        Wanted {
+            sequence: AtomicU64::new(0),
+            size: AtomicUsize::new(LEAST),
+            closed: AtomicBool::new(false),
+            hash: FixedState::with_seed(RandomState::new().hash_one(0)),
+            slots: [const { OnceLock::new() }; SIZES],
+        }
+    }
+
+    /// Whether lines of `id` are wanted; `None` if the set is being replaced right now.
+    #[inline]
+    pub fn has(&self, id: &[u8]) -> Option<bool> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Some(false);
+        }
+        // Acquire: what was written before it became even is seen.
+        let sequence = self.sequence.load(Ordering::Acquire);
+        if sequence % 2 == 1 {
+            return None;
+        }
+        let slots = self.slots.get(self.size.load(Ordering::Relaxed)).and_then(OnceLock::get);
+        let found = slots.is_some_and(|slots| find(slots, self.hash(id)));
+        // The pair of the fence in `replace`: having read anything of a later writer's, this reads its sequence too.
+        fence(Ordering::Acquire);
+        (self.sequence.load(Ordering::Relaxed) == sequence).then_some(found)
+    }
+
+    /// From now on it is these `ids`, of which there are `count`. To be called by one thread at a time.
+    pub fn replace<'a>(&self, count: usize, ids: impl Iterator<Item = &'a [u8]>) {
+        // Half of the slots stay empty, so that a search is short.
+        let size = (2 * count).next_power_of_two().trailing_zeros() as usize;
+        let size = size.clamp(LEAST, SIZES - 1);
+        let slots = self.slots[size].get_or_init(|| (0..1usize << size).map(|_| AtomicU64::new(EMPTY)).collect());
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence.store(sequence + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for slot in slots {
+            slot.store(EMPTY, Ordering::Relaxed);
+        }
+        for id in ids {
+            let hash = self.hash(id);
+            let free = places(slots, hash)
+                .find(|slot| matches!(slot.load(Ordering::Relaxed), found if found == EMPTY || found == hash));
+            if let Some(slot) = free {
+                slot.store(hash, Ordering::Relaxed);
+            }
+        }
+        self.size.store(size, Ordering::Relaxed);
+        self.sequence.store(sequence + 2, Ordering::Release);
+    }
+
+    /// Nobody's from now on, whatever the list.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn hash(&self, id: &[u8]) -> u64 {
+        let mut hasher = self.hash.build_hasher();
+        hasher.write(id);
+        hasher.finish().max(EMPTY + 1)
+    }
+}
+
+/// The slots in which a hash may be, each once. There are a power of two of them.
+#[inline]
+fn places(slots: &[AtomicU64], hash: u64) -> impl Iterator<Item = &AtomicU64> {
+    let mask = slots.len().wrapping_sub(1);
+    (0..slots.len()).filter_map(move |step| slots.get((hash as usize).wrapping_add(step) & mask))
+}
+
+#[inline]
+fn find(slots: &[AtomicU64], hash: u64) -> bool {
+    places(slots, hash).map(|slot| slot.load(Ordering::Relaxed)).find(|found| *found == hash || *found == EMPTY)
+        == Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(count: usize) -> Vec<Vec<u8>> {
+        (0..count).map(|number| format!("client-{number}").into_bytes()).collect()
+    }
+
+    fn replace(wanted: &Wanted, ids: &[Vec<u8>]) {
+        wanted.replace(ids.len(), ids.iter().map(Vec::as_slice));
+    }
+
+    #[test]
+    fn lists_of_all_lengths_have_their_ids_and_no_others() {
+        let wanted = Wanted::new();
+        assert_eq!(wanted.has(b"client-0"), Some(false));
+        let most = if cfg!(miri) { 40 } else { 10_000 };
+        for count in (0..most.min(200)).chain([most, 3, 0]) {
+            let ids = ids(count);
+            replace(&wanted, &ids);
+            assert!(ids.iter().all(|id| wanted.has(id) == Some(true)), "{count}");
+            for other in ["", "client", "client-0 ", "Client-0", "client-10000"] {
+                assert_eq!(wanted.has(other.as_bytes()), Some(false), "{other} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_that_comes_twice_takes_one_slot() {
+        let wanted = Wanted::new();
+        let ids = vec![b"same".to_vec(); 100];
+        replace(&wanted, &ids);
+        let slots = wanted.slots[wanted.size.load(Ordering::Relaxed)].get().unwrap();
+        assert_eq!(slots.iter().filter(|slot| slot.load(Ordering::Relaxed) != EMPTY).count(), 1);
+    }
+
+    #[test]
+    fn closed_is_for_good() {
+        let wanted = Wanted::new();
+        replace(&wanted, &ids(1));
+        wanted.close();
+        assert_eq!(wanted.has(b"client-0"), Some(false));
+        replace(&wanted, &ids(1));
+        assert_eq!(wanted.has(b"client-0"), Some(false));
+    }
+
+    /// Whoever is in every list is always found, who is in none never, while lists of other sizes come and go.
+    #[test]
+    fn readers_see_one_list_or_are_told_to_ask_elsewhere() {
+        let rounds = if cfg!(miri) { 10 } else { 2_000 };
+        let wanted = Wanted::new();
+        let always = b"client-0".as_slice();
+        replace(&wanted, &ids(1));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut answers = 0u64;
+                while !done.load(Ordering::Relaxed) || answers == 0 {
+                    answers += u64::from(wanted.has(always).inspect(|found| assert!(found)).is_some());
+                    assert_ne!(wanted.has(b"nobody"), Some(true));
+                }
+            });
+            for round in 0..rounds {
+                replace(&wanted, &ids(1 + round * 7 % 300));
+            }
+            done.store(true, Ordering::Relaxed);
+            reader.join().unwrap();
+        });
+    }
+}

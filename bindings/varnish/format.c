@@ -3,7 +3,6 @@
  * name the directive.
  */
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +10,13 @@
 
 #include "cache/cache.h"
 
+#include "bytes.h"
 #include "format.h"
+#include "second.h"
 #include "tags.h"
 
-/* varnishncsa takes no longer name between braces, and no longer text of a time. */
+/* varnishncsa takes no longer name between braces. */
 #define NAME_MAX_BYTES 254
-#define TIME_TEXT_BYTES 64
 
 struct compiler {
 	char *why;
@@ -31,7 +31,7 @@ struct compiler {
 	char *literal;		/* text that no step has yet */
 	size_t literal_len;
 	bool needed[SLOT_FIRST_FREE];
-	bool needs_start;
+	bool needs_times;
 	bool failed;
 };
 
@@ -246,7 +246,7 @@ add_number_of_time(struct compiler *c, enum step_kind kind, uint32_t scale, uint
 	struct step *s = add_step(c, kind);
 
 	need(c, SLOT_TIME_START);
-	c->needs_start = true;
+	c->needs_times = true;
 	if (kind == STEP_DURATION)
 		need(c, SLOT_TIME_END);
 	if (s == NULL)
@@ -273,23 +273,16 @@ add_duration(struct compiler *c, const char *unit)
 static void
 add_strftime(struct compiler *c, const char *format)
 {
-	static atomic_uint caches = 1;
-	char text[TIME_TEXT_BYTES];
+	char text[SECOND_TEXT_BYTES];
 	time_t now = time(NULL);
 	struct tm tm;
 
 	if (strftime(text, sizeof text, format, localtime_r(&now, &tm)) == 0) {
-		fail(c, "%%{%s}t: the time has no text, or one of more than %d bytes", format, TIME_TEXT_BYTES - 1);
+		fail(c, "%%{%s}t: the time has no text, or one of more than %d bytes", format, SECOND_TEXT_BYTES - 1);
 		return;
 	}
 	need(c, SLOT_TIME_START);
-	c->needs_start = true;
 	add_text(c, STEP_STRFTIME, SLOT_TIME_START, format, strlen(format));
-	if (c->failed)
-		return;
-	/* 0 is the one that all formats have in common. */
-	c->steps[c->n_steps - 1].scale =
-	    strcmp(format, CLF_TIME) == 0 ? 0 : atomic_fetch_add(&caches, 1);
 }
 
 static void
@@ -508,10 +501,22 @@ move(char **to, const char *from, size_t len)
 	return (copy);
 }
 
+/* A second has its format behind it. */
+static struct second *
+move_second(char **to, const struct step *s)
+{
+	struct second *second = (struct second *)(((uintptr_t)*to + 63) / 64 * 64);
+
+	memset(second, 0, sizeof *second);
+	*to = (char *)(second + 1);
+	second->format = move(to, s->text, s->len + 1);
+	return (second);
+}
+
 static struct format *
 pack(struct compiler *c)
 {
-	size_t bytes = sizeof(struct format) + c->n_steps * sizeof *c->steps + (c->n_matches + 1) * sizeof *c->matches;
+	size_t bytes = SLACK + sizeof(struct format) + c->n_steps * sizeof *c->steps + (c->n_matches + 1) * sizeof *c->matches;
 	struct format *f;
 	struct match *m;
 	struct step *s;
@@ -520,17 +525,19 @@ pack(struct compiler *c)
 	for (unsigned i = 0; i < c->n_matches; i++)
 		bytes += 2 * key_room(c->matches[i].key_len);
 	for (unsigned i = 0; i < c->n_steps; i++)
-		bytes += c->steps[i].len + 1;
+		bytes += c->steps[i].len + 1 + (c->steps[i].kind == STEP_STRFTIME ? sizeof(struct second) + 63 : 0);
 	f = aligned_alloc(64, (bytes + 63) / 64 * 64);
 	if (f == NULL) {
 		fail(c, "out of memory");
 		return (NULL);
 	}
 	memset(f, 0, sizeof *f);
-	f->needs_start = c->needs_start;
+	f->needs_times = c->needs_times;
 	f->n_slots = c->n_slots;
 	order_by_tag(c->matches, c->n_matches);
-	m = memcpy(f + 1, c->matches, c->n_matches * sizeof *m);
+	m = (struct match *)(f + 1);
+	if (c->n_matches > 0)
+		memcpy(m, c->matches, c->n_matches * sizeof *m);
 	m[c->n_matches] = (struct match){ .tag = SLT__Bogus };
 	s = memcpy(m + c->n_matches + 1, c->steps, c->n_steps * sizeof *s);
 	text = (char *)(s + c->n_steps);
@@ -546,7 +553,10 @@ pack(struct compiler *c)
 		m[i].fold = m[i].key + room;
 	}
 	for (; s < f->steps_end; s++)
-		s->text = s->text == NULL ? NULL : move(&text, s->text, s->len + 1);
+		if (s->kind == STEP_STRFTIME)
+			s->second = move_second(&text, s);
+		else if (s->text != NULL)
+			s->text = move(&text, s->text, s->len + 1);
 	return (f);
 }
 

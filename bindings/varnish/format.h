@@ -66,19 +66,24 @@ enum step_kind {
 	STEP_TEXT,		/* the format's own, more of it than fits in front of a step */
 	STEP_USER,
 	STEP_VXID,
-	STEP_STRFTIME,		/* the start, text is strftime's format */
+	STEP_STRFTIME,		/* the start's second */
 	STEP_SECONDS,		/* the start in units of `scale` to a second */
 	STEP_FRACTION,		/* the start's fraction of a second in those units, `digits` of them */
 	STEP_DURATION		/* from start to end in those units */
 };
 
+struct second;
+
 #define STEP_BEFORE 8
 
 struct step {
 	char before[STEP_BEFORE];	/* the format's own text in front of it */
-	const char *text;
+	union {
+		const char *text;
+		struct second *second;	/* of STEP_STRFTIME */
+	};
 	uint32_t len;
-	uint32_t scale;		/* of STEP_STRFTIME: names the text in the threads' caches */
+	uint32_t scale;
 	uint16_t slot;
 	uint8_t kind;
 	uint8_t before_len;
@@ -92,7 +97,7 @@ struct format {
 	const struct step *steps;
 	const struct step *steps_end;
 	uint16_t n_slots;
-	bool needs_start;	/* a line without a start time is none */
+	bool needs_times;	/* as numbers */
 	uint16_t of_tag[256];	/* its first match */
 };
 

@@ -47,6 +47,17 @@ write_text(struct writer *w, const char *text, size_t len)
 	w->p += len;
 }
 
+/* A text with slack behind it as it is. */
+static inline void
+write_padded(struct writer *w, const char *text, size_t len)
+{
+	if (!has_room(w, len))
+		return;
+	for (size_t i = 0; i < len; i += 16)
+		memcpy(w->p + i, text + i, 16);
+	w->p += len;
+}
+
 /* A text with slack behind it, as varnishncsa escapes: backslash, quote and all that is not printable ASCII. */
 void write_escaped(struct writer *, const char *b, const char *e);
 

@@ -516,7 +516,7 @@ move_second(char **to, const struct step *s)
 static struct format *
 pack(struct compiler *c)
 {
-	size_t bytes = SLACK + sizeof(struct format) + c->n_steps * sizeof *c->steps + (c->n_matches + 1) * sizeof *c->matches;
+	size_t bytes = SLACK + sizeof(struct format) + c->n_steps * sizeof *c->steps + (c->n_matches + 2) * sizeof *c->matches;
 	struct format *f;
 	struct match *m;
 	struct step *s;
@@ -536,18 +536,17 @@ pack(struct compiler *c)
 	f->n_slots = c->n_slots;
 	order_by_tag(c->matches, c->n_matches);
 	m = (struct match *)(f + 1);
-	if (c->n_matches > 0)
-		memcpy(m, c->matches, c->n_matches * sizeof *m);
-	m[c->n_matches] = (struct match){ .tag = SLT__Bogus };
-	s = memcpy(m + c->n_matches + 1, c->steps, c->n_steps * sizeof *s);
+	s = (struct step *)(m + c->n_matches + 2);
 	text = (char *)(s + c->n_steps);
 	f->matches = m;
-	f->steps = s;
+	f->steps = memcpy(s, c->steps, c->n_steps * sizeof *s);
 	f->steps_end = s + c->n_steps;
-	for (unsigned i = c->n_matches; i-- > 0; ) {
+	*m = m[c->n_matches + 1] = (struct match){ .tag = SLT__Bogus };
+	if (c->n_matches > 0)
+		memcpy(m + 1, c->matches, c->n_matches * sizeof *m);
+	for (unsigned i = c->n_matches; i > 0; i--) {
 		size_t room = key_room(m[i].key_len);
 
-		f->tags[m[i].tag / 64] |= (uint64_t)1 << m[i].tag % 64;
 		f->of_tag[m[i].tag] = i;
 		m[i].key = move(&text, m[i].key, 2 * room);
 		m[i].fold = m[i].key + room;

@@ -92,13 +92,12 @@ struct step {
 
 /* All that it points at lies behind it in the same allocation, as a line needs it: few cache lines, and fewer pages. */
 struct format {
-	uint64_t tags[4];	/* a bit for each tag that has matches */
-	const struct match *matches;	/* ordered by tag, and one with no record's tag at the end */
+	const struct match *matches;	/* by tag, between two of no record's tag */
 	const struct step *steps;
 	const struct step *steps_end;
 	uint16_t n_slots;
 	bool needs_times;	/* as numbers */
-	uint16_t of_tag[256];	/* its first match */
+	uint16_t of_tag[256];	/* its first match; 0: no directive asks for it */
 };
 
 /* NULL if the format cannot be had, with the reason in `why`. */

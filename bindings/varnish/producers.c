@@ -37,18 +37,31 @@ static bool mirror_runs;
 #define NOT_MIRRORED(X) \
 	X(recovered) X(dropped_spool) X(spooled) X(bytes_submitted) X(bytes_delivered) X(last_delivery_unix_ms) \
 	X(clients_revision)
-#define OWN(X) X(unavailable) X(log_lines) X(log_refused) X(log_lost_records) X(log_lost_workspace) X(log_rolled_back)
+#define OWN(X) X(unavailable) X(log_refused) X(log_lost_records) X(log_lost_workspace) X(log_rolled_back)
+
+static uint64_t
+access_lines(const struct producer *p, const struct tel_stats *s)
+{
+	/* After the lines that it is a part of, which it may have overtaken. */
+	uint64_t others = __atomic_load_n(&p->others, __ATOMIC_RELAXED);
+
+	return (s->submitted > others ? s->submitted - others : 0);
+}
 
 static void
 mirror_one(const struct entry *e)
 {
 	struct tel_stats s;
+	uint64_t lines;
 
 	if (e->config == NULL || tel_get_stats(e->producer.tel, &s, sizeof s) != TEL_OK)
 		return;
 #define X(name) e->producer.counters->name = s.name;
 	MIRRORED(X)
 #undef X
+	lines = access_lines(&e->producer, &s);
+	if (e->producer.counters->log_lines < lines)
+		e->producer.counters->log_lines = lines;
 }
 
 /* The host's signals are for the host's threads. */
@@ -331,5 +344,5 @@ producer_counter(const struct producer *p, const char *name)
 	MIRRORED(X)
 	NOT_MIRRORED(X)
 #undef X
-	return (-1);
+	return (strcmp(name, "log_lines") == 0 ? (int64_t)access_lines(p, &s) : -1);
 }

@@ -16,6 +16,7 @@ struct VSC_tel;
 struct producer {
 	tel_producer *tel;	/* for producer_tel() alone */
 	struct VSC_tel *counters;
+	uint64_t others;	/* of the lines that libtel counts as submitted, those that are not log_lines */
 };
 
 /*
@@ -37,6 +38,17 @@ void producer_release(struct producer *);
 
 /* A counter by its name, libtel's or this module's; -1 if there is none of that name. */
 int64_t producer_counter(const struct producer *, const char *name);
+
+/*
+ * To be told what submit has said of each line, but of access lines only if it refused them: those are what libtel counts
+ * less the others. A counter of their own would be one that all workers write to, with every request.
+ */
+static inline void
+producer_count_other(struct producer *p, int result)
+{
+	if (result == TEL_OK || result == TEL_ERR_FULL || result == TEL_ERR_TOO_LONG)
+		(void)__atomic_fetch_add(&p->others, 1, __ATOMIC_RELAXED);
+}
 
 #define COUNT(producer, counter) ((void)__atomic_fetch_add(&(producer)->counters->counter, 1, __ATOMIC_RELAXED))
 

@@ -1,5 +1,5 @@
 /*
- * One pass over the records: a tag that no directive asks for costs one look at a bit. Each rule is varnishncsa's; where it
+ * One pass over the records: a tag that no directive asks for costs one look at a table. Each rule is varnishncsa's; where it
  * says "first" or "last", a header that occurs twice is meant.
  */
 #include <strings.h>
@@ -148,12 +148,6 @@ apply(const struct match *m, const char *b, const char *e, struct slots *slots)
 		apply_rare(m, b, e, slots);
 }
 
-static inline bool
-is_asked(const struct format *f, unsigned tag)
-{
-	return (f->tags[tag / 64] >> tag % 64 & 1);
-}
-
 static inline __attribute__((always_inline)) void
 read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct slots *slots)
 {
@@ -217,17 +211,19 @@ records_read(const struct format *f, const struct req *req, struct late_records 
 		unsigned tag = VSL_TAG(record);
 		const char *b = VSL_CDATA(record), *e;
 
-		if (!is_asked(f, tag) || unlikely(record[1] != wid))
+		if (f->of_tag[tag] == 0 || unlikely(record[1] != wid))
 			continue;
 		e = b + VSL_LEN(record);
-		while (e > b && e[-1] == '\0')
+		if (likely(e > b && e[-1] == '\0'))
+			e--;
+		while (unlikely(e > b && e[-1] == '\0'))
 			e--;
 		read_one(f, tag, b, e, slots);
 	}
 	/* varnishd logs these two when the request's task is over. */
-	if (is_asked(f, SLT_ReqAcct) && !(req->res_mode & RES_PIPE))
+	if (f->of_tag[SLT_ReqAcct] != 0 && !(req->res_mode & RES_PIPE))
 		read_account(f, &req->acct, late, slots);
-	if (unlikely(is_asked(f, SLT_End)))
+	if (unlikely(f->of_tag[SLT_End] != 0))
 		read_one(f, SLT_End, late->account, late->account, slots);
 	return (true);
 }

@@ -109,7 +109,7 @@ vmod_producer_submit(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING line)
 	if (tel == NULL)
 		COUNT(o->producer, unavailable);
 	else
-		(void)tel_submit(tel, line, strlen(line));
+		producer_count_other(o->producer, tel_submit(tel, line, strlen(line)));
 }
 
 VCL_VOID
@@ -127,7 +127,7 @@ vmod_producer_submit_for(VRT_CTX, struct vmod_tel_producer *o, VCL_STRING client
 	if (tel == NULL)
 		COUNT(o->producer, unavailable);
 	else
-		(void)tel_submit_for(tel, client, strlen(client), text, strlen(text));
+		producer_count_other(o->producer, tel_submit_for(tel, client, strlen(client), text, strlen(text)));
 }
 
 VCL_BOOL
@@ -200,10 +200,12 @@ vmod_access_log__fini(struct vmod_tel_access_log **object)
 static void
 submit_line(const struct pending *p, tel_producer *tel, const char *line, const struct writer *w)
 {
-	if (tel_submit_for(tel, p->client, p->client_len, line, (size_t)(w->p - line)) == TEL_OK)
-		COUNT(p->log->producer, log_lines);
-	else
-		COUNT(p->log->producer, log_refused);
+	int result = tel_submit_for(tel, p->client, p->client_len, line, (size_t)(w->p - line));
+
+	if (likely(result == TEL_OK))
+		return;
+	COUNT(p->log->producer, log_refused);
+	producer_count_other(p->log->producer, result);
 }
 
 /* In the request's workspace, which nobody needs any more. */

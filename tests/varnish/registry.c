@@ -129,8 +129,8 @@ work(void *seed)
 			COUNT(p, unavailable);
 		else
 			__atomic_add_fetch(&tel->lines, 1, __ATOMIC_RELAXED);
-		COUNT(p, log_lines);
-		if (producer_counter(p, "log_lines") < 1 || producer_counter(p, "x") != -1 ||
+		COUNT(p, log_refused);
+		if (producer_counter(p, "log_refused") < 1 || producer_counter(p, "x") != -1 ||
 		    (tel != NULL && producer_counter(p, "submitted") < 1))
 			exit(1);
 		if (n % 16 == 0)

@@ -29,7 +29,7 @@ mod config;
 mod error;
 #[allow(unsafe_code)] // the C boundary
 pub mod ffi;
-#[allow(unsafe_code)] // the way to a wiped page
+#[allow(unsafe_code)] // a line by pointer and length, as ffi has it
 mod front;
 mod log;
 #[allow(unsafe_code)] // chunks of a region
@@ -47,6 +47,7 @@ mod route;
 mod sink;
 mod split;
 mod stats;
+#[allow(unsafe_code)] // slots by pointer and number
 mod wanted;
 mod watch;
 mod worker;

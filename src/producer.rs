@@ -2,9 +2,9 @@
 
 use crate::config::Config;
 use crate::error::{tel_error, Error, Result};
-use crate::front::{Front, Shortcut};
+use crate::front::Front;
 use crate::log::{say, Log};
-use crate::process::{close_at_exit, prepare_exit, with_signals_blocked, CloseAtExit, ForkGuard};
+use crate::process::{close_at_exit, prepare_exit, with_signals_blocked, CloseAtExit, ForkGuard, Wiped};
 use crate::queue::{Layout, PushError, Queue};
 use crate::route::Routes;
 use crate::sink::kafka::{self, KafkaSink};
@@ -34,8 +34,6 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// In a process forked after it was made, nothing of it works, and nothing is touched: its functions return
 /// `TEL_ERR_FORKED`. The child makes its own.
 pub struct Producer {
-    /// To `inner`'s.
-    front: Shortcut,
     /// Not dropped in a forked child: it refers to memory and threads that are the parent's.
     inner: ManuallyDrop<Arc<Inner>>,
 }
@@ -75,7 +73,7 @@ impl Producer {
         prepare_exit();
         let inner = with_signals_blocked(|| Inner::start(&config, &log))?;
         let exit: Weak<dyn CloseAtExit> = Arc::downgrade(&inner) as Weak<Inner>;
-        let producer = Producer { front: Shortcut::to(&inner.front), inner: ManuallyDrop::new(inner) };
+        let producer = Producer { inner: ManuallyDrop::new(inner) };
         close_at_exit(exit).map_err(|error| Error::io("cannot register for the process's exit", &error))?;
         Ok(producer)
     }
@@ -83,14 +81,12 @@ impl Producer {
     /// Whether this process was forked after the producer was made.
     #[inline]
     pub fn is_forked(&self) -> bool {
-        self.front().is_none()
+        self.inner.front.is_forked()
     }
 
-    /// `None` in a forked child.
-    #[inline(always)]
-    fn front(&self) -> Option<&Front> {
-        // SAFETY: `inner` has the guard, and lives as long as this.
-        unsafe { self.front.front() }
+    /// What threads look at first; nothing of it is there in a forked child.
+    pub(crate) fn front(&self) -> &Wiped<Front> {
+        self.inner.front.wiped()
     }
 
     fn inner(&self) -> Result<&Inner, tel_error> {
@@ -107,19 +103,6 @@ impl Producer {
     /// `TEL_ERR_FULL` and `TEL_ERR_TOO_LONG` lines are counted; `TEL_ERR_FORKED` and `TEL_ERR_CLOSED` calls submit nothing.
     pub fn submit(&self, line: &[u8]) -> Result<(), tel_error> {
         self.inner()?.push(None, line)
-    }
-
-    /// The usual submission: in the process that made the producer, of a line without a newline that goes where this
-    /// thread's last line went. False if it is not that: nothing was submitted or counted then.
-    ///
-    /// # Safety
-    /// At `line` there are `length` bytes, should that be no more than `isize::MAX`.
-    #[inline(always)]
-    pub(crate) unsafe fn submit_home(&self, client: Option<&[u8]>, line: *const u8, length: usize) -> bool {
-        let is_usual = |line: &[u8]| line.last() != Some(&b'\n');
-        let Some(front) = self.front() else { return false };
-        // SAFETY: `inner` has the queue. The line by the caller's word: the queue's limit is less than what a length can be.
-        unsafe { Queue::push_home(&front.seats, client, line, length, is_usual) }
     }
 
     /// [`Producer::submit`] with the client's id given apart, so that no text can forge it.
@@ -142,7 +125,9 @@ impl Producer {
     /// Whether lines of `client` are wanted now. Wait-free.
     #[inline]
     pub fn wants(&self, client: &[u8]) -> bool {
-        self.front().is_some_and(|front| front.wanted.has(client).unwrap_or_else(|| self.inner.routes.lists(client)))
+        self.front()
+            .get()
+            .is_some_and(|front| front.wanted.has(client).unwrap_or_else(|| self.inner.routes.lists(client)))
     }
 
     /// Reads the client list again, from `path` or the configured file, and swaps it whole.

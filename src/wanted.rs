@@ -10,39 +10,41 @@
 
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::OnceLock;
+use std::sync::atomic::{fence, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Of two to the power of its index; more would be more than memory.
-const SIZES: usize = 40;
-/// Two to this power are the slots of a short list.
-const LEAST: usize = 6;
+/// The slots of a short list.
+const LEAST: usize = 64;
 /// A slot without an id.
 const EMPTY: u64 = 0;
 
-/// The set. See the module's text.
+/// The set. See the module's text. What a reader looks at is in one cache line.
+#[repr(C, align(64))]
 pub struct Wanted {
     /// Odd while the set is written.
     sequence: AtomicU64,
-    /// Which of `slots` has the set.
-    size: AtomicUsize,
+    /// The set's slots, whose number is a power of two, and that number less one. The number never falls and the slots
+    /// are stored first: whatever two stores a reader finds half done, it goes by a number that the slots have.
+    mask: AtomicUsize,
+    slots: AtomicPtr<AtomicU64>,
     closed: AtomicBool,
     /// Its seed is the process's own, as ids may come from a request.
     hash: FixedState,
-    /// Made when a list first needs as many, and kept: a reader may still be there. All together are less than twice the
-    /// largest.
-    slots: [OnceLock<Box<[AtomicU64]>>; SIZES],
+    /// All slots there were: a reader may still be there. Together they are less than twice the last.
+    made: Mutex<Vec<Box<[AtomicU64]>>>,
 }
 
 impl Wanted {
     /// Nobody's.
     pub fn new() -> Wanted {
+        let made = vec![empty(LEAST)];
         Wanted {
             sequence: AtomicU64::new(0),
-            size: AtomicUsize::new(LEAST),
+            mask: AtomicUsize::new(LEAST - 1),
+            slots: AtomicPtr::new(made[0].as_ptr().cast_mut()),
             closed: AtomicBool::new(false),
             hash: FixedState::with_seed(RandomState::new().hash_one(0)),
-            slots: [const { OnceLock::new() }; SIZES],
+            made: Mutex::new(made),
         }
     }
 
@@ -57,19 +59,25 @@ impl Wanted {
         if sequence % 2 == 1 {
             return None;
         }
-        let slots = self.slots.get(self.size.load(Ordering::Relaxed)).and_then(OnceLock::get);
-        let found = slots.is_some_and(|slots| find(slots, self.hash(id)));
+        // Acquire: the slots that are read next are those of this mask, or later ones.
+        let mask = self.mask.load(Ordering::Acquire);
+        let slots = self.slots.load(Ordering::Acquire);
+        // SAFETY: no fewer than the mask says, and there as long as this is.
+        let found = find(unsafe { std::slice::from_raw_parts(slots, mask + 1) }, self.hash(id));
         // The pair of the fence in `replace`: having read anything of a later writer's, this reads its sequence too.
         fence(Ordering::Acquire);
         (self.sequence.load(Ordering::Relaxed) == sequence).then_some(found)
     }
 
-    /// From now on it is these `ids`, of which there are `count`. To be called by one thread at a time.
+    /// From now on it is these `ids`, of which there are `count`.
     pub fn replace<'a>(&self, count: usize, ids: impl Iterator<Item = &'a [u8]>) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         // Half of the slots stay empty, so that a search is short.
-        let size = (2 * count).next_power_of_two().trailing_zeros() as usize;
-        let size = size.clamp(LEAST, SIZES - 1);
-        let slots = self.slots[size].get_or_init(|| (0..1usize << size).map(|_| AtomicU64::new(EMPTY)).collect());
+        let wanted = (2 * count).next_power_of_two();
+        if wanted > self.mask.load(Ordering::Relaxed) + 1 {
+            made.push(empty(wanted));
+        }
+        let Some(slots) = made.last() else { return };
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -78,13 +86,14 @@ impl Wanted {
         }
         for id in ids {
             let hash = self.hash(id);
-            let free = places(slots, hash)
-                .find(|slot| matches!(slot.load(Ordering::Relaxed), found if found == EMPTY || found == hash));
-            if let Some(slot) = free {
+            let is_for =
+                |slot: &&AtomicU64| matches!(slot.load(Ordering::Relaxed), found if found == EMPTY || found == hash);
+            if let Some(slot) = places(slots, hash).find(is_for) {
                 slot.store(hash, Ordering::Relaxed);
             }
         }
-        self.size.store(size, Ordering::Relaxed);
+        self.slots.store(slots.as_ptr().cast_mut(), Ordering::Release);
+        self.mask.store(slots.len() - 1, Ordering::Release);
         self.sequence.store(sequence + 2, Ordering::Release);
     }
 
@@ -99,6 +108,10 @@ impl Wanted {
         hasher.write(id);
         hasher.finish().max(EMPTY + 1)
     }
+}
+
+fn empty(slots: usize) -> Box<[AtomicU64]> {
+    (0..slots).map(|_| AtomicU64::new(EMPTY)).collect()
 }
 
 /// The slots in which a hash may be, each once. There are a power of two of them.
@@ -146,8 +159,8 @@ mod tests {
         let wanted = Wanted::new();
         let ids = vec![b"same".to_vec(); 100];
         replace(&wanted, &ids);
-        let slots = wanted.slots[wanted.size.load(Ordering::Relaxed)].get().unwrap();
-        assert_eq!(slots.iter().filter(|slot| slot.load(Ordering::Relaxed) != EMPTY).count(), 1);
+        let made = wanted.made.lock().unwrap();
+        assert_eq!(made.last().unwrap().iter().filter(|slot| slot.load(Ordering::Relaxed) != EMPTY).count(), 1);
     }
 
     #[test]

@@ -10,7 +10,9 @@
 mod boundary;
 
 use crate::error::{tel_error, Error};
+use crate::front::Front;
 use crate::log::Log;
+use crate::process::Wiped;
 use crate::producer::{check_config, Producer};
 use crate::stats::tel_stats;
 pub use boundary::tel_options;
@@ -19,6 +21,7 @@ use std::ffi::{c_char, c_int};
 use std::mem::size_of;
 use std::path::Path;
 use std::ptr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Version of this interface: raised by one when something is added to it. `tel_abi_version` returns the library's.
@@ -26,8 +29,29 @@ pub const TEL_ABI_VERSION: u32 = 1;
 
 /// A producer. Made by `tel_producer_new`, freed by `tel_producer_free`; may be used by any number of threads at once.
 #[allow(non_camel_case_types)]
+#[repr(transparent)]
 pub struct tel_producer {
-    producer: Producer,
+    front: Wiped<Front>,
+}
+
+impl tel_producer {
+    /// Of a new producer.
+    fn of(producer: Producer) -> *mut tel_producer {
+        let made = Box::into_raw(Box::new(producer));
+        // SAFETY: just made.
+        let front = unsafe { &*made }.front();
+        if let Some(front) = front.get() {
+            front.handle.store(made.cast(), Ordering::Release);
+        }
+        ptr::from_ref(front).cast_mut().cast()
+    }
+
+    /// All of it; `TEL_ERR_FORKED` if it is the parent process's.
+    fn producer(&self) -> Result<&Producer, tel_error> {
+        let front = self.front.get().ok_or(tel_error::TEL_ERR_FORKED)?;
+        // SAFETY: stored by `of`, and there until `tel_producer_free`, in which nobody uses the handle any more.
+        unsafe { front.handle.load(Ordering::Acquire).cast::<Producer>().as_ref() }.ok_or(tel_error::TEL_ERR_INTERNAL)
+    }
 }
 
 /// Starts a producer.
@@ -55,7 +79,7 @@ pub unsafe extern "C" fn tel_producer_new(
     // SAFETY: as above.
     unsafe { write_error(errstr, errstr_size, result.as_ref().err()) };
     match result {
-        Ok(producer) => Box::into_raw(Box::new(tel_producer { producer })),
+        Ok(producer) => tel_producer::of(producer),
         Err(_) => ptr::null_mut(),
     }
 }
@@ -87,8 +111,10 @@ pub unsafe extern "C" fn tel_config_check(config: *const c_char, errstr: *mut c_
 pub unsafe extern "C" fn tel_submit(p: *mut tel_producer, line: *const c_char, len: usize) -> c_int {
     // SAFETY: the caller's pointers, as documented. Nothing in the usual case can panic.
     unsafe {
-        if !p.is_null() && !line.is_null() && (*p).producer.submit_home(None, line.cast(), len) {
-            return tel_error::TEL_OK as c_int;
+        if let (Some(front), false) = (front(p), line.is_null()) {
+            if front.submit_home(None, line.cast(), len) {
+                return tel_error::TEL_OK as c_int;
+            }
         }
         submit_anywhere(p, line, len)
     }
@@ -100,7 +126,7 @@ unsafe extern "C" fn submit_anywhere(p: *mut tel_producer, line: *const c_char, 
     // SAFETY: the caller's pointers, as documented.
     guarded(tel_error::TEL_ERR_INTERNAL as c_int, || unsafe {
         match (p.as_ref(), bytes(line, len)) {
-            (Some(p), Some(line)) => code(p.producer.submit(line)),
+            (Some(p), Some(line)) => code(p.producer().and_then(|p| p.submit(line))),
             _ => tel_error::TEL_ERR_INVALID as c_int,
         }
     })
@@ -120,7 +146,7 @@ pub unsafe extern "C" fn tel_submit_for(
     let (p, client, line) = unsafe { (p.as_ref(), bytes(client, client_len), bytes(line, len)) };
     let (Some(p), Some(client), Some(line)) = (p, client, line) else { return tel_error::TEL_ERR_INVALID as c_int };
     // SAFETY: a line as long as it says.
-    if unsafe { p.producer.submit_home(Some(client), line.as_ptr(), line.len()) } {
+    if p.front.get().is_some_and(|front| unsafe { front.submit_home(Some(client), line.as_ptr(), line.len()) }) {
         return tel_error::TEL_OK as c_int;
     }
     submit_anywhere_for(p, client, line)
@@ -129,20 +155,37 @@ pub unsafe extern "C" fn tel_submit_for(
 /// `tel_submit_for` of a line that is not the usual one.
 #[cold]
 fn submit_anywhere_for(p: &tel_producer, client: &[u8], line: &[u8]) -> c_int {
-    guarded(tel_error::TEL_ERR_INTERNAL as c_int, || code(p.producer.submit_for(client, line)))
+    guarded(tel_error::TEL_ERR_INTERNAL as c_int, || code(p.producer().and_then(|p| p.submit_for(client, line))))
 }
 
 /// Returns 1 if lines of this client are wanted now, 0 if not (or if an argument is NULL, or the producer is the parent
 /// process's): a host need not format what nobody reads. Wait-free. Thread-safe.
 #[no_mangle]
 pub unsafe extern "C" fn tel_wants(p: *const tel_producer, client: *const c_char, client_len: usize) -> c_int {
-    // SAFETY: the caller's pointers, as documented. Nothing here can panic.
-    unsafe {
-        match (p.as_ref(), bytes(client, client_len)) {
-            (Some(p), Some(client)) => c_int::from(p.producer.wants(client)),
-            _ => 0,
-        }
+    // SAFETY: the caller's pointers, as documented.
+    let (front, client) = unsafe { (front(p), bytes(client, client_len)) };
+    let (Some(front), Some(client)) = (front, client) else { return 0 };
+    match front.wanted.has(client) {
+        Some(found) => c_int::from(found),
+        // SAFETY: not NULL, or there would be no front.
+        None => wants_now(unsafe { &*p }, client),
     }
+}
+
+/// `tel_wants` while the list is replaced.
+#[cold]
+fn wants_now(p: &tel_producer, client: &[u8]) -> c_int {
+    guarded(0, || c_int::from(p.producer().is_ok_and(|p| p.wants(client))))
+}
+
+/// What threads look at first; `None` if `p` is NULL or the parent process's.
+///
+/// # Safety
+/// `p` is NULL or a living producer.
+#[inline(always)]
+unsafe fn front<'a>(p: *const tel_producer) -> Option<&'a Front> {
+    // SAFETY: by the caller's word.
+    unsafe { p.as_ref() }.and_then(|p| p.front.get())
 }
 
 /// Reads the client list again and swaps it whole; lines already under way stay so. `path`: the file, or NULL for the
@@ -161,7 +204,7 @@ pub unsafe extern "C" fn tel_reload_clients(
     let result = guarded(Err(Error::plain(tel_error::TEL_ERR_INTERNAL)), || unsafe {
         let p = p.as_ref().ok_or_else(|| Error::new(tel_error::TEL_ERR_INVALID, "p is NULL"))?;
         let path = if path.is_null() { None } else { Some(Path::new(text(path, "path")?)) };
-        p.producer.reload_clients(path)
+        p.producer().map_err(Error::plain)?.reload_clients(path)
     });
     // SAFETY: as above.
     unsafe { write_error(errstr, errstr_size, result.as_ref().err()) };
@@ -181,7 +224,7 @@ pub unsafe extern "C" fn tel_set_clients(
     // SAFETY: the caller's pointers, as documented.
     let result = guarded(Err(Error::plain(tel_error::TEL_ERR_INTERNAL)), || unsafe {
         match (p.as_ref(), bytes(json, len)) {
-            (Some(p), Some(json)) => p.producer.set_clients(json),
+            (Some(p), Some(json)) => p.producer().map_err(Error::plain)?.set_clients(json),
             (None, _) => Err(Error::new(tel_error::TEL_ERR_INVALID, "p is NULL")),
             (_, None) => Err(Error::new(tel_error::TEL_ERR_INVALID, "json is NULL")),
         }
@@ -199,7 +242,7 @@ pub unsafe extern "C" fn tel_set_clients(
 pub unsafe extern "C" fn tel_flush(p: *mut tel_producer, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's pointer, as documented.
     guarded(tel_error::TEL_ERR_INTERNAL as c_int, || match unsafe { p.as_ref() } {
-        Some(p) => code(p.producer.flush(timeout(timeout_ms))),
+        Some(p) => code(p.producer().and_then(|p| p.flush(timeout(timeout_ms)))),
         None => tel_error::TEL_ERR_INVALID as c_int,
     })
 }
@@ -212,7 +255,7 @@ pub unsafe extern "C" fn tel_get_stats(p: *const tel_producer, out: *mut tel_sta
     // SAFETY: the caller's pointers, as documented.
     guarded(tel_error::TEL_ERR_INTERNAL as c_int, || unsafe {
         let (Some(p), false) = (p.as_ref(), out.is_null()) else { return tel_error::TEL_ERR_INVALID as c_int };
-        let stats = p.producer.stats();
+        let stats = p.producer().and_then(Producer::stats);
         let known = size_of::<tel_stats>().min(out_size);
         ptr::write_bytes(out.cast::<u8>(), 0, out_size);
         if let Ok(stats) = &stats {
@@ -231,7 +274,7 @@ pub unsafe extern "C" fn tel_get_stats(p: *const tel_producer, out: *mut tel_sta
 pub unsafe extern "C" fn tel_stats_json(p: *const tel_producer, buf: *mut c_char, size: usize) -> usize {
     // SAFETY: the caller's pointers, as documented.
     guarded(0, || unsafe {
-        let json = p.as_ref().and_then(|p| p.producer.stats_json().ok()).unwrap_or_default();
+        let json = p.as_ref().and_then(|p| p.producer().ok()?.stats_json().ok()).unwrap_or_default();
         copy_out(buf, size, &json);
         json.len()
     })
@@ -246,7 +289,7 @@ pub unsafe extern "C" fn tel_stats_json(p: *const tel_producer, buf: *mut c_char
 pub unsafe extern "C" fn tel_producer_close(p: *mut tel_producer, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's pointer, as documented.
     guarded(tel_error::TEL_ERR_INTERNAL as c_int, || match unsafe { p.as_ref() } {
-        Some(p) => code(p.producer.close(timeout(timeout_ms))),
+        Some(p) => code(p.producer().and_then(|p| p.close(timeout(timeout_ms)))),
         None => tel_error::TEL_ERR_INVALID as c_int,
     })
 }
@@ -257,10 +300,11 @@ pub unsafe extern "C" fn tel_producer_close(p: *mut tel_producer, timeout_ms: c_
 pub unsafe extern "C" fn tel_producer_free(p: *mut tel_producer) {
     guarded((), || {
         // SAFETY: NULL or made by `tel_producer_new`.
-        let is_ours = unsafe { p.as_ref() }.is_some_and(|p| !p.producer.is_forked());
-        if is_ours {
-            // SAFETY: made by `tel_producer_new`, freed once by the caller's word.
-            drop(unsafe { Box::from_raw(p) });
+        let Some(front) = (unsafe { front(p) }) else { return };
+        let producer = front.handle.swap(ptr::null_mut(), Ordering::AcqRel).cast::<Producer>();
+        if !producer.is_null() {
+            // SAFETY: made by `tel_producer_new`, freed once by the caller's word. The page goes with it.
+            drop(unsafe { Box::from_raw(producer) });
         }
     });
 }

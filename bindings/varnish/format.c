@@ -18,15 +18,28 @@
 /* varnishncsa takes no longer name between braces. */
 #define NAME_MAX_BYTES 254
 
+/* A match, and the key that it will have. */
+struct rule {
+	struct match match;
+	const char *key;	/* what the record must begin with; NULL: anything */
+	bool exact;		/* the key's case counts */
+};
+
+/* A step, and the text that it will have. */
+struct draft {
+	struct step step;
+	char *text;
+};
+
 struct compiler {
 	char *why;
 	size_t why_size;
-	struct match *matches;
-	struct step *steps;
-	unsigned n_matches;
-	unsigned n_steps;
-	unsigned matches_room;
-	unsigned steps_room;
+	struct rule *rules;
+	struct draft *drafts;
+	unsigned n_rules;
+	unsigned n_drafts;
+	unsigned rules_room;
+	unsigned drafts_room;
 	unsigned n_slots;
 	char *literal;		/* text that no step has yet */
 	size_t literal_len;
@@ -48,7 +61,7 @@ fail(struct compiler *c, const char *text, ...)
 	va_end(args);
 }
 
-static const char *
+static char *
 keep(struct compiler *c, const char *text, size_t len)
 {
 	char *copy = strndup(text, len);
@@ -75,125 +88,106 @@ grow(struct compiler *c, void *things, unsigned n, unsigned *room, size_t size)
 	return (more);
 }
 
-static struct step *
+static struct draft *
 append_step(struct compiler *c, enum step_kind kind)
 {
-	struct step *more = grow(c, c->steps, c->n_steps, &c->steps_room, sizeof *more);
+	struct draft *more = grow(c, c->drafts, c->n_drafts, &c->drafts_room, sizeof *more);
 
 	if (more == NULL)
 		return (NULL);
-	c->steps = more;
-	more += c->n_steps++;
+	c->drafts = more;
+	more += c->n_drafts++;
 	memset(more, 0, sizeof *more);
-	more->kind = kind;
+	more->step.kind = kind;
 	return (more);
+}
+
+static void
+set_text(struct compiler *c, struct draft *d, const char *text, size_t len)
+{
+	d->text = keep(c, text, len);
+	d->step.len = len;
 }
 
 static void
 flush_literal(struct compiler *c)
 {
-	struct step *s = append_step(c, STEP_TEXT);
+	struct draft *d = append_step(c, STEP_TEXT);
 
-	if (s == NULL)
+	if (d == NULL)
 		return;
-	s->text = keep(c, c->literal, c->literal_len);
-	s->len = c->literal_len;
+	set_text(c, d, c->literal, c->literal_len);
 	c->literal_len = 0;
 }
 
-static struct step *
+static struct draft *
 add_step(struct compiler *c, enum step_kind kind)
 {
-	struct step *s;
+	struct draft *d;
 
 	if (c->literal_len > STEP_BEFORE)
 		flush_literal(c);
-	s = append_step(c, kind);
-	if (s == NULL)
+	d = append_step(c, kind);
+	if (d == NULL)
 		return (NULL);
-	memcpy(s->before, c->literal, c->literal_len);
-	s->before_len = c->literal_len;
+	memcpy(d->step.before, c->literal, c->literal_len);
+	d->step.before_len = c->literal_len;
 	c->literal_len = 0;
-	return (s);
+	return (d);
 }
 
 static void
-add_text(struct compiler *c, enum step_kind kind, uint16_t slot, const char *text, size_t len)
+add_text(struct compiler *c, enum step_kind kind, uint16_t slot, const char *text)
 {
-	struct step *s = add_step(c, kind);
+	struct draft *d = add_step(c, kind);
 
-	if (s == NULL)
+	if (d == NULL)
 		return;
-	s->slot = slot;
-	s->text = keep(c, text, len);
-	s->len = len;
-}
-
-static size_t
-key_room(size_t len)
-{
-	return ((len + 15) / 16 * 16);
-}
-
-/* As strncasecmp in the C locale: a letter and the other one of its case are the same. */
-static void
-keep_key(struct compiler *c, struct match *m)
-{
-	size_t len = strlen(m->key), room = key_room(len);
-	char *copy = calloc(2, room);
-
-	if (copy == NULL) {
-		fail(c, "out of memory");
-		m->key = NULL;
-		return;
-	}
-	memcpy(copy, m->key, len);
-	memset(copy + room, 0xff, room);
-	for (size_t i = 0; i < len; i++)
-		copy[room + i] = !m->exact && (unsigned char)((copy[i] | 0x20) - 'a') <= 'z' - 'a' ? 0x20 : 0;
-	m->key = copy;
-	m->key_len = (uint16_t)len;
-	m->key_end = copy[len - 1];
+	d->step.slot = slot;
+	set_text(c, d, text, strlen(text));
 }
 
 static void
-add_match(struct compiler *c, struct match m)
+add_rule(struct compiler *c, struct rule r)
 {
-	struct match *more = grow(c, c->matches, c->n_matches, &c->matches_room, sizeof *more);
+	struct rule *more = grow(c, c->rules, c->n_rules, &c->rules_room, sizeof *more);
 
 	if (more == NULL)
 		return;
-	c->matches = more;
-	if (m.key != NULL)
-		keep_key(c, &m);
-	c->matches[c->n_matches++] = m;
+	c->rules = more;
+	if (r.key != NULL) {
+		r.match.key_len = strlen(r.key);
+		r.match.key_end = r.key[r.match.key_len - 1];
+		r.key = keep(c, r.key, r.match.key_len);
+	}
+	c->rules[c->n_rules++] = r;
 }
 
 /* What fills the slots of fixed meaning, as varnishncsa reads the log in client mode. */
-static const struct match fixed[] = {
-	{ .slot = SLOT_REMOTE, .tag = SLT_ReqStart, .kind = MATCH_FIELD, .field = 1 },
-	{ .slot = SLOT_REMOTE, .tag = SLT_BackendOpen, .kind = MATCH_FIELD, .field = 3, .last = true },
-	{ .slot = SLOT_METHOD, .tag = SLT_ReqMethod, .kind = MATCH_LINE },
-	{ .slot = SLOT_PATH, .tag = SLT_ReqURL, .kind = MATCH_URL },
-	{ .slot = SLOT_PROTOCOL, .tag = SLT_ReqProtocol, .kind = MATCH_LINE },
-	{ .slot = SLOT_HOST, .tag = SLT_ReqHeader, .kind = MATCH_LINE, .key = "Host:" },
-	{ .slot = SLOT_BASIC_AUTH, .tag = SLT_ReqHeader, .kind = MATCH_BASIC, .key = "Authorization:" },
-	{ .slot = SLOT_STATUS, .tag = SLT_RespStatus, .kind = MATCH_LINE, .last = true },
-	{ .slot = SLOT_BYTES_IN, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 3 },
-	{ .slot = SLOT_BYTES_IN, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 3 },
-	{ .slot = SLOT_BYTES_BODY, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 5 },
-	{ .slot = SLOT_BYTES_OUT, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 6 },
-	{ .slot = SLOT_BYTES_OUT, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 4 },
-	{ .slot = SLOT_TIME_START, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "Start:" },
-	{ .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "Resp:" },
-	{ .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "PipeSess:" },
+static const struct rule fixed[] = {
+	{ .match = { .slot = SLOT_REMOTE, .tag = SLT_ReqStart, .kind = MATCH_FIELD, .field = 1 } },
+	{ .match = { .slot = SLOT_REMOTE, .tag = SLT_BackendOpen, .kind = MATCH_FIELD, .field = 3, .last = true } },
+	{ .match = { .slot = SLOT_METHOD, .tag = SLT_ReqMethod, .kind = MATCH_LINE } },
+	{ .match = { .slot = SLOT_PATH, .tag = SLT_ReqURL, .kind = MATCH_URL } },
+	{ .match = { .slot = SLOT_PROTOCOL, .tag = SLT_ReqProtocol, .kind = MATCH_LINE } },
+	{ .match = { .slot = SLOT_HOST, .tag = SLT_ReqHeader, .kind = MATCH_LINE }, .key = "Host:" },
+	{ .match = { .slot = SLOT_BASIC_AUTH, .tag = SLT_ReqHeader, .kind = MATCH_BASIC }, .key = "Authorization:" },
+	{ .match = { .slot = SLOT_STATUS, .tag = SLT_RespStatus, .kind = MATCH_LINE, .last = true } },
+	{ .match = { .slot = SLOT_BYTES_IN, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 3 } },
+	{ .match = { .slot = SLOT_BYTES_IN, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 3 } },
+	{ .match = { .slot = SLOT_BYTES_BODY, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 5 } },
+	{ .match = { .slot = SLOT_BYTES_OUT, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 6 } },
+	{ .match = { .slot = SLOT_BYTES_OUT, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 4 } },
+	{ .match = { .slot = SLOT_TIME_START, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "Start:" },
+	{ .match = { .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "Resp:" },
+	{ .match = { .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "PipeSess:" },
 	/* VCL can make the last two here, with std.timestamp(). */
-	{ .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1, .key = "BerespBody:" },
-	{ .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2, .key = "Process:" },
-	{ .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2, .key = "Pipe:" },
-	{ .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2, .key = "Beresp:" },
-	{ .slot = SLOT_HITMISS, .tag = SLT_VCL_call, .kind = MATCH_CALL },
-	{ .slot = SLOT_HITMISS, .tag = SLT_VCL_return, .kind = MATCH_RETURN },
+	{ .match = { .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "BerespBody:" },
+	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Process:" },
+	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Pipe:" },
+	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Beresp:" },
+	{ .match = { .slot = SLOT_HITMISS, .tag = SLT_VCL_call, .kind = MATCH_CALL } },
+	{ .match = { .slot = SLOT_HITMISS, .tag = SLT_VCL_return, .kind = MATCH_RETURN } },
 };
 
 /* One match fills both slots of a URL, as another both of how a request was handled: they are set together. */
@@ -208,27 +202,27 @@ need(struct compiler *c, enum slot slot)
 		return;
 	c->needed[slot] = true;
 	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-		if (fixed[i].slot == slot)
-			add_match(c, fixed[i]);
+		if (fixed[i].match.slot == slot)
+			add_rule(c, fixed[i]);
 }
 
 static void
 add_value(struct compiler *c, enum slot slot, const char *missing)
 {
 	need(c, slot);
-	add_text(c, STEP_VALUE, slot, missing, strlen(missing));
+	add_text(c, STEP_VALUE, slot, missing);
 }
 
 static void
-add_own_value(struct compiler *c, struct match m, const char *missing)
+add_own_value(struct compiler *c, struct rule r, const char *missing)
 {
 	if (c->n_slots == FORMAT_SLOTS_MAX) {
 		fail(c, "the format has more than %d values", FORMAT_SLOTS_MAX - SLOT_FIRST_FREE);
 		return;
 	}
-	m.slot = c->n_slots++;
-	add_match(c, m);
-	add_text(c, STEP_VALUE, m.slot, missing, strlen(missing));
+	r.match.slot = c->n_slots++;
+	add_rule(c, r);
+	add_text(c, STEP_VALUE, r.match.slot, missing);
 }
 
 static void
@@ -237,33 +231,31 @@ add_header(struct compiler *c, uint8_t tag, const char *name)
 	char key[NAME_MAX_BYTES + 2];
 
 	(void)snprintf(key, sizeof key, "%s:", name);
-	add_own_value(c, (struct match){ .tag = tag, .kind = MATCH_LINE, .key = key, .last = true }, "-");
+	add_own_value(c, (struct rule){ .match = { .tag = tag, .kind = MATCH_LINE, .last = true }, .key = key }, "-");
 }
 
 static void
-add_number_of_time(struct compiler *c, enum step_kind kind, uint32_t scale, uint8_t digits)
+add_number_of_time(struct compiler *c, enum step_kind kind, uint8_t decimals)
 {
-	struct step *s = add_step(c, kind);
+	struct draft *d = add_step(c, kind);
 
 	need(c, SLOT_TIME_START);
 	c->needs_times = true;
 	if (kind == STEP_DURATION)
 		need(c, SLOT_TIME_END);
-	if (s == NULL)
-		return;
-	s->scale = scale;
-	s->digits = digits;
+	if (d != NULL)
+		d->step.decimals = decimals;
 }
 
 static void
 add_duration(struct compiler *c, const char *unit)
 {
 	if (strcmp(unit, "s") == 0)
-		add_number_of_time(c, STEP_DURATION, 1, 0);
+		add_number_of_time(c, STEP_DURATION, 0);
 	else if (strcmp(unit, "ms") == 0)
-		add_number_of_time(c, STEP_DURATION, 1000, 0);
+		add_number_of_time(c, STEP_DURATION, 3);
 	else if (strcmp(unit, "us") == 0)
-		add_number_of_time(c, STEP_DURATION, 1000000, 0);
+		add_number_of_time(c, STEP_DURATION, 6);
 	else
 		fail(c, "%%{%s}T: the unit is none of s, ms, us", unit);
 }
@@ -282,22 +274,22 @@ add_strftime(struct compiler *c, const char *format)
 		return;
 	}
 	need(c, SLOT_TIME_START);
-	add_text(c, STEP_STRFTIME, SLOT_TIME_START, format, strlen(format));
+	add_text(c, STEP_STRFTIME, SLOT_TIME_START, format);
 }
 
 static void
 add_start(struct compiler *c, const char *format)
 {
 	if (strcmp(format, "sec") == 0)
-		add_number_of_time(c, STEP_SECONDS, 1, 0);
+		add_number_of_time(c, STEP_SECONDS, 0);
 	else if (strcmp(format, "msec") == 0)
-		add_number_of_time(c, STEP_SECONDS, 1000, 0);
+		add_number_of_time(c, STEP_SECONDS, 3);
 	else if (strcmp(format, "usec") == 0)
-		add_number_of_time(c, STEP_SECONDS, 1000000, 0);
+		add_number_of_time(c, STEP_SECONDS, 6);
 	else if (strcmp(format, "msec_frac") == 0)
-		add_number_of_time(c, STEP_FRACTION, 1000, 3);
+		add_number_of_time(c, STEP_FRACTION, 3);
 	else if (strcmp(format, "usec_frac") == 0)
-		add_number_of_time(c, STEP_FRACTION, 1000000, 6);
+		add_number_of_time(c, STEP_FRACTION, 6);
 	else
 		add_strftime(c, format);
 }
@@ -307,7 +299,7 @@ static void
 add_record(struct compiler *c, const char *name)
 {
 	char buf[NAME_MAX_BYTES + 2];
-	struct match m = { .kind = MATCH_LINE };
+	struct rule r = { .match = { .kind = MATCH_LINE } };
 	char *open, *prefix;
 	size_t len = strlen(name);
 	int tag;
@@ -331,8 +323,8 @@ add_record(struct compiler *c, const char *name)
 			fail(c, "%%{VSL:%s}x: a field's number is from 1 to 255", name);
 			return;
 		}
-		m.kind = MATCH_FIELD;
-		m.field = field;
+		r.match.kind = MATCH_FIELD;
+		r.match.field = field;
 		*open = '\0';
 	}
 	prefix = strchr(buf, ':');
@@ -347,11 +339,11 @@ add_record(struct compiler *c, const char *name)
 		return;
 	}
 	if (prefix != NULL) {
-		m.key = prefix + 1;
+		r.key = prefix + 1;
 		(void)strcat(prefix, ":");
 	}
-	m.tag = tag;
-	add_own_value(c, m, "-");
+	r.match.tag = tag;
+	add_own_value(c, r, "-");
 }
 
 static void
@@ -371,7 +363,7 @@ add_extension(struct compiler *c, const char *name)
 		char key[NAME_MAX_BYTES + 2];
 
 		(void)snprintf(key, sizeof key, "%s:", name + 8);
-		add_own_value(c, (struct match){ .tag = SLT_VCL_Log, .kind = MATCH_LINE, .key = key, .exact = true }, "");
+		add_own_value(c, (struct rule){ .match = { .tag = SLT_VCL_Log, .kind = MATCH_LINE }, .key = key, .exact = true }, "");
 	} else if (strncmp(name, "VSL:", 4) == 0)
 		add_record(c, name + 4);
 	else
@@ -472,60 +464,78 @@ compile(struct compiler *c, const char *text)
 	}
 	if (c->literal_len > 0)
 		flush_literal(c);
-	if (c->n_steps == 0)
+	if (c->n_drafts == 0)
 		fail(c, "the format is empty");
 }
 
 /* Stable, so that the matches of a tag are tried in the order of the table and the format. */
 static void
-order_by_tag(struct match *matches, unsigned n)
+order_by_tag(struct rule *rules, unsigned n)
 {
 	for (unsigned i = 1; i < n; i++) {
-		struct match m = matches[i];
+		struct rule r = rules[i];
 		unsigned j = i;
 
-		for (; j > 0 && matches[j - 1].tag > m.tag; j--)
-			matches[j] = matches[j - 1];
-		matches[j] = m;
+		for (; j > 0 && rules[j - 1].match.tag > r.match.tag; j--)
+			rules[j] = rules[j - 1];
+		rules[j] = r;
 	}
 }
 
-static const char *
-move(char **to, const char *from, size_t len)
+/* As strncasecmp in the C locale: a letter and the other one of its case are the same. */
+static char *
+put_key(char *to, const struct rule *r)
 {
-	char *copy = *to;
+	size_t len = r->match.key_len, room = format_key_room(len);
+	char *fold = to + room;
 
-	if (len > 0)
-		memcpy(copy, from, len);
-	*to += len;
-	return (copy);
+	memset(to, 0, room);
+	memset(fold, 0xff, room);
+	for (size_t i = 0; i < len; i++) {
+		to[i] = r->key[i];
+		fold[i] = !r->exact && (unsigned char)((to[i] | 0x20) - 'a') <= 'z' - 'a' ? 0x20 : 0;
+	}
+	return (fold + room);
 }
 
-/* A second has its format behind it. */
-static struct second *
-move_second(char **to, const struct step *s)
+static char *
+put_text(char *to, const char *text, size_t len)
 {
-	struct second *second = (struct second *)(((uintptr_t)*to + 63) / 64 * 64);
+	memcpy(to, text, len);
+	to[len] = '\0';
+	return (to + len + 1);
+}
+
+/* A second has its format behind it, and cache lines of its own. */
+static char *
+put_second(char *to, const struct draft *d)
+{
+	struct second *second = (struct second *)to;
 
 	memset(second, 0, sizeof *second);
-	*to = (char *)(second + 1);
-	second->format = move(to, s->text, s->len + 1);
-	return (second);
+	second->format = (char *)(second + 1);
+	return (put_text((char *)(second + 1), d->text, d->step.len));
+}
+
+static char *
+aligned(char *p, size_t to)
+{
+	return ((char *)(((uintptr_t)p + to - 1) / to * to));
 }
 
 static struct format *
 pack(struct compiler *c)
 {
-	size_t bytes = SLACK + sizeof(struct format) + c->n_steps * sizeof *c->steps + (c->n_matches + 2) * sizeof *c->matches;
+	size_t bytes = sizeof(struct format) + (c->n_rules + 2) * sizeof(struct match) + c->n_drafts * sizeof(struct step) +
+	    2 * KEY_UNIT + SLACK;
 	struct format *f;
-	struct match *m;
 	struct step *s;
-	char *text;
+	char *p;
 
-	for (unsigned i = 0; i < c->n_matches; i++)
-		bytes += 2 * key_room(c->matches[i].key_len);
-	for (unsigned i = 0; i < c->n_steps; i++)
-		bytes += c->steps[i].len + 1 + (c->steps[i].kind == STEP_STRFTIME ? sizeof(struct second) + 63 : 0);
+	for (unsigned i = 0; i < c->n_rules; i++)
+		bytes += 2 * format_key_room(c->rules[i].match.key_len);
+	for (unsigned i = 0; i < c->n_drafts; i++)
+		bytes += c->drafts[i].step.len + 1 + sizeof(struct second) + 64;
 	f = aligned_alloc(64, (bytes + 63) / 64 * 64);
 	if (f == NULL) {
 		fail(c, "out of memory");
@@ -534,28 +544,28 @@ pack(struct compiler *c)
 	memset(f, 0, sizeof *f);
 	f->needs_times = c->needs_times;
 	f->n_slots = c->n_slots;
-	order_by_tag(c->matches, c->n_matches);
-	m = (struct match *)(f + 1);
-	s = (struct step *)(m + c->n_matches + 2);
-	text = (char *)(s + c->n_steps);
-	f->matches = m;
-	f->steps = memcpy(s, c->steps, c->n_steps * sizeof *s);
-	f->steps_end = s + c->n_steps;
-	*m = m[c->n_matches + 1] = (struct match){ .tag = SLT__Bogus };
-	if (c->n_matches > 0)
-		memcpy(m + 1, c->matches, c->n_matches * sizeof *m);
-	for (unsigned i = c->n_matches; i > 0; i--) {
-		size_t room = key_room(m[i].key_len);
-
-		f->of_tag[m[i].tag] = i;
-		m[i].key = move(&text, m[i].key, 2 * room);
-		m[i].fold = m[i].key + room;
+	s = (struct step *)aligned((char *)&f->matches[c->n_rules + 2], 8);
+	p = aligned((char *)(s + c->n_drafts), KEY_UNIT);
+	order_by_tag(c->rules, c->n_rules);
+	f->matches[0] = f->matches[c->n_rules + 1] = (struct match){ .tag = SLT__Bogus };
+	for (unsigned i = c->n_rules; i > 0; i--) {
+		f->matches[i] = c->rules[i - 1].match;
+		f->matches[i].key = (uint16_t)((p - (char *)f) / KEY_UNIT);
+		f->of_tag[f->matches[i].tag] = i;
+		p = put_key(p, &c->rules[i - 1]);
 	}
-	for (; s < f->steps_end; s++)
+	f->steps = s;
+	for (unsigned i = 0; i < c->n_drafts; i++, s++) {
+		*s = c->drafts[i].step;
 		if (s->kind == STEP_STRFTIME)
-			s->second = move_second(&text, s);
-		else if (s->text != NULL)
-			s->text = move(&text, s->text, s->len + 1);
+			p = aligned(p, 64);
+		s->text = (uint32_t)(p - (char *)f);
+		if (s->kind == STEP_STRFTIME)
+			p = put_second(p, &c->drafts[i]);
+		else if (c->drafts[i].text != NULL)
+			p = put_text(p, c->drafts[i].text, s->len);
+	}
+	f->steps_end = s;
 	return (f);
 }
 
@@ -567,14 +577,13 @@ format_compile(const char *text, char *why, size_t why_size)
 
 	compile(&c, text);
 	f = c.failed ? NULL : pack(&c);
-	for (unsigned i = 0; i < c.n_steps; i++)
-		free((char *)(uintptr_t)c.steps[i].text);
-	for (unsigned i = 0; i < c.n_matches; i++)
-		if (c.matches[i].key_len > 0)
-			free((char *)(uintptr_t)c.matches[i].key);
+	for (unsigned i = 0; i < c.n_drafts; i++)
+		free(c.drafts[i].text);
+	for (unsigned i = 0; i < c.n_rules; i++)
+		free((char *)(uintptr_t)c.rules[i].key);
 	free(c.literal);
-	free(c.steps);
-	free(c.matches);
+	free(c.drafts);
+	free(c.rules);
 	return (f);
 }
 

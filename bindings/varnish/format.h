@@ -31,7 +31,8 @@ enum slot {
 	SLOT_FIRST_FREE
 };
 
-#define FORMAT_SLOTS_MAX 256
+/* With the matches of the fixed ones, fewer than 256 matches. */
+#define FORMAT_SLOTS_MAX 240
 
 /* What of a record goes into the slot. */
 enum match_kind {
@@ -43,13 +44,8 @@ enum match_kind {
 	MATCH_RETURN	/* VCL_return: whether it is piped */
 };
 
-/*
- * `key` is what a record must begin with, `fold` the bits of each byte that may differ: those of its case, and all behind
- * the key's end, up to a multiple of 16.
- */
 struct match {
-	const char *key;
-	const char *fold;
+	uint16_t key;		/* where it is: see format_key() */
 	uint16_t key_len;	/* 0: any record matches */
 	uint16_t slot;
 	uint8_t tag;
@@ -57,7 +53,6 @@ struct match {
 	uint8_t field;
 	char key_end;		/* the key's last byte, which few other records have there */
 	bool last;		/* a later record overwrites an earlier one's value */
-	bool exact;		/* the key's case counts */
 };
 
 enum step_kind {
@@ -67,9 +62,9 @@ enum step_kind {
 	STEP_USER,
 	STEP_VXID,
 	STEP_STRFTIME,		/* the start's second */
-	STEP_SECONDS,		/* the start in units of `scale` to a second */
-	STEP_FRACTION,		/* the start's fraction of a second in those units, `digits` of them */
-	STEP_DURATION		/* from start to end in those units */
+	STEP_SECONDS,		/* the start, in seconds with `decimals` and without a point */
+	STEP_FRACTION,		/* those decimals alone */
+	STEP_DURATION		/* from start to end */
 };
 
 struct second;
@@ -78,27 +73,55 @@ struct second;
 
 struct step {
 	char before[STEP_BEFORE];	/* the format's own text in front of it */
-	union {
-		const char *text;
-		struct second *second;	/* of STEP_STRFTIME */
-	};
-	uint32_t len;
-	uint32_t scale;
+	uint32_t text;		/* where it is: see format_text(); of STEP_STRFTIME, format_second() */
+	uint32_t len;		/* of the text */
 	uint16_t slot;
 	uint8_t kind;
 	uint8_t before_len;
-	uint8_t digits;
+	uint8_t decimals;
 };
 
-/* All that it points at lies behind it in the same allocation, as a line needs it: few cache lines, and fewer pages. */
+/* The head of one allocation that has all of it, close together: few cache lines, and fewer pages. */
 struct format {
-	const struct match *matches;	/* by tag, between two of no record's tag */
-	const struct step *steps;
-	const struct step *steps_end;
+	uint8_t of_tag[256];	/* the first match of each tag; 0: no directive asks for it */
 	uint16_t n_slots;
 	bool needs_times;	/* as numbers */
-	uint16_t of_tag[256];	/* its first match; 0: no directive asks for it */
+	const struct step *steps;
+	const struct step *steps_end;
+	struct match matches[];	/* by tag, between two of no record's tag; then steps, keys and texts */
 };
+
+/* Keys are padded to a multiple of so many bytes, and lie at such. */
+#define KEY_UNIT 16
+
+static inline size_t
+format_key_room(size_t len)
+{
+	return ((len + KEY_UNIT - 1) / KEY_UNIT * KEY_UNIT);
+}
+
+/*
+ * What a record must begin with. As many bytes behind it are the bits of each byte that may differ: those of its case,
+ * and all in the padding.
+ */
+static inline const char *
+format_key(const struct format *f, const struct match *m)
+{
+	return ((const char *)f + (size_t)m->key * KEY_UNIT);
+}
+
+static inline const char *
+format_text(const struct format *f, const struct step *s)
+{
+	return ((const char *)f + s->text);
+}
+
+/* Shared by all threads, and changed by them. */
+static inline struct second *
+format_second(const struct format *f, const struct step *s)
+{
+	return ((struct second *)((uintptr_t)f + s->text));
+}
 
 /* NULL if the format cannot be had, with the reason in `why`. */
 struct format *format_compile(const char *text, char *why, size_t why_size);

@@ -12,7 +12,7 @@ struct times {
 };
 
 static bool
-read_times(const struct slots *slots, struct times *t)
+read_times(const struct span *slots, struct times *t)
 {
 	t->start = stamp_read(slot_text(slots, SLOT_TIME_START));
 	t->end = stamp_read(slot_text(slots, SLOT_TIME_END));
@@ -24,30 +24,27 @@ read_times(const struct slots *slots, struct times *t)
 static void
 write_time(struct writer *w, const struct step *s, const struct times *t)
 {
+	static const uint32_t powers[] = { 1, 10, 100, 1000, 10000, 100000, 1000000 };
+	uint32_t scale = powers[s->decimals];
 	double whole;
 
-	switch (s->kind) {
-	case STEP_SECONDS:
-		write_number(w, (int64_t)(t->start * s->scale), 0);
-		break;
-	case STEP_FRACTION:
-		write_number(w, (int64_t)(modf(t->start, &whole) * s->scale), s->digits);
-		break;
-	default:
-		write_number(w, (int64_t)((t->end - t->start) * s->scale), 0);
-		break;
-	}
+	if (s->kind == STEP_SECONDS)
+		write_number(w, (int64_t)(t->start * scale), 0);
+	else if (s->kind == STEP_FRACTION)
+		write_number(w, (int64_t)(modf(t->start, &whole) * scale), s->decimals);
+	else
+		write_number(w, (int64_t)((t->end - t->start) * scale), 0);
 }
 
 static inline void
-write_slot(struct writer *w, const struct slots *slots, const struct step *s)
+write_slot(struct writer *w, const struct format *f, const struct span *slots, const struct step *s)
 {
 	const struct span *text = slot_text(slots, s->slot);
 
 	if (likely(text != NULL))
 		write_escaped(w, text->begin, text->end);
 	else
-		write_padded(w, s->text, s->len);
+		write_padded(w, format_text(f, s), s->len);
 }
 
 static void
@@ -111,7 +108,7 @@ write_user(struct writer *w, const struct span *s)
 }
 
 bool
-line_write(const struct format *f, const struct slots *slots, uint32_t vxid, struct writer *w)
+line_write(const struct format *f, const struct span *slots, uint32_t vxid, struct writer *w)
 {
 	struct times times = { NAN, NAN };
 
@@ -120,16 +117,16 @@ line_write(const struct format *f, const struct slots *slots, uint32_t vxid, str
 	for (const struct step *s = f->steps; s < f->steps_end; s++) {
 		write_few(w, s->before, s->before_len);
 		if (likely(s->kind == STEP_VALUE))
-			write_slot(w, slots, s);
+			write_slot(w, f, slots, s);
 		else if (s->kind == STEP_HOST)
 			write_host(w, slot_text(slots, SLOT_HOST));
 		else if (s->kind == STEP_USER)
 			write_user(w, slot_text(slots, SLOT_BASIC_AUTH));
 		else if (s->kind == STEP_STRFTIME) {
-			if (!second_write(s->second, slot_text(slots, SLOT_TIME_START), w))
+			if (!second_write(format_second(f, s), slot_text(slots, SLOT_TIME_START), w))
 				return (false);
 		} else if (s->kind == STEP_TEXT)
-			write_padded(w, s->text, s->len);
+			write_padded(w, format_text(f, s), s->len);
 		else if (s->kind == STEP_VXID)
 			write_number(w, vxid, 0);
 		else

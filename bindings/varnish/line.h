@@ -7,9 +7,9 @@
 #include "writer.h"
 
 struct format;
-struct slots;
+struct span;
 
 /* False if the records give no start time and the format has one: varnishncsa writes no line then. */
-bool line_write(const struct format *, const struct slots *, uint32_t vxid, struct writer *);
+bool line_write(const struct format *, const struct span *, uint32_t vxid, struct writer *);
 
 #endif

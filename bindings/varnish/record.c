@@ -11,14 +11,13 @@
 #include "record.h"
 
 static inline void
-fill(struct slots *slots, unsigned slot, const char *b, const char *e)
+fill(struct span *slots, unsigned slot, const char *b, const char *e)
 {
-	slots->filled[slot] = true;
-	slots->span[slot] = (struct span){ b, e };
+	slots[slot] = (struct span){ b, e };
 }
 
 static inline void
-take_line(struct slots *slots, unsigned slot, const char *b, const char *e)
+take_line(struct span *slots, unsigned slot, const char *b, const char *e)
 {
 	while (b < e && unlikely(is_space(*b)))
 		b++;
@@ -28,7 +27,7 @@ take_line(struct slots *slots, unsigned slot, const char *b, const char *e)
 }
 
 static inline void
-take_field(struct slots *slots, unsigned slot, const char *b, const char *e, unsigned field)
+take_field(struct span *slots, unsigned slot, const char *b, const char *e, unsigned field)
 {
 	const char *end;
 
@@ -43,7 +42,7 @@ take_field(struct slots *slots, unsigned slot, const char *b, const char *e, uns
 }
 
 static void
-take_url(struct slots *slots, unsigned slot, const char *b, const char *e)
+take_url(struct span *slots, unsigned slot, const char *b, const char *e)
 {
 	const char *question = find_byte(b, e, '?');
 
@@ -60,7 +59,7 @@ is_word(const char *b, const char *e, const char *word)
 }
 
 static void
-take_constant(struct slots *slots, unsigned slot, const char text[SLACK])
+take_constant(struct span *slots, unsigned slot, const char text[SLACK])
 {
 	fill(slots, slot, text, text + strlen(text));
 }
@@ -81,7 +80,7 @@ static const struct handling {
 };
 
 static void
-take_handling(struct slots *slots, const struct handling *words, size_t n, const char *b, const char *e)
+take_handling(struct span *slots, const struct handling *words, size_t n, const char *b, const char *e)
 {
 	for (; n > 0; words++, n--)
 		if (is_word(b, e, words->word)) {
@@ -91,13 +90,14 @@ take_handling(struct slots *slots, const struct handling *words, size_t n, const
 }
 
 static inline bool
-begins_with_key(const char *b, const struct match *m)
+begins_with_key(const char *b, const struct format *f, const struct match *m)
 {
+	const char *key = format_key(f, m), *fold = key + format_key_room(m->key_len);
 	size_t i = 0;
 	bytes16 differs;
 
 	do {
-		differs = (load16(b + i) ^ load16(m->key + i)) & ~load16(m->fold + i);
+		differs = (load16(b + i) ^ load16(key + i)) & ~load16(fold + i);
 		i += 16;
 	} while (unlikely(i < m->key_len) && holds_nowhere((bytes16)(differs != 0), 16));
 	return (holds_nowhere((bytes16)(differs != 0), 16));
@@ -105,14 +105,14 @@ begins_with_key(const char *b, const struct match *m)
 
 /* The key's end tells most records that a match is not for, without a look at its key. */
 static inline bool
-is_for(const struct match *m, const char *b, const char *e)
+is_for(const struct format *f, const struct match *m, const char *b, const char *e)
 {
 	return (m->key_len == 0 || ((size_t)(e - b) >= m->key_len && b[m->key_len - 1] == m->key_end &&
-	    likely(begins_with_key(b, m))));
+	    likely(begins_with_key(b, f, m))));
 }
 
 static void
-apply_rare(const struct match *m, const char *b, const char *e, struct slots *slots)
+apply_rare(const struct match *m, const char *b, const char *e, struct span *slots)
 {
 	switch (m->kind) {
 	case MATCH_BASIC:
@@ -131,9 +131,9 @@ apply_rare(const struct match *m, const char *b, const char *e, struct slots *sl
 }
 
 static inline __attribute__((always_inline)) void
-apply(const struct match *m, const char *b, const char *e, struct slots *slots)
+apply(const struct match *m, const char *b, const char *e, struct span *slots)
 {
-	if (!m->last && unlikely(slots->filled[m->slot]) && m->kind < MATCH_CALL)
+	if (!m->last && unlikely(slots[m->slot].begin != NULL) && m->kind < MATCH_CALL)
 		return;
 	if (m->key_len > 0)
 		for (b += m->key_len; b < e && *b == ' '; b++)
@@ -149,10 +149,10 @@ apply(const struct match *m, const char *b, const char *e, struct slots *slots)
 }
 
 static inline __attribute__((always_inline)) void
-read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct slots *slots)
+read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct span *slots)
 {
 	for (const struct match *m = &f->matches[f->of_tag[tag]]; m->tag == tag; m++)
-		if (is_for(m, b, e))
+		if (is_for(f, m, b, e))
 			apply(m, b, e, slots);
 }
 
@@ -169,7 +169,7 @@ write_account(char *p, const uint64_t account[6])
 
 /* Most formats want one number of the account, or two: no need to write six and look for them. */
 static void
-read_account(const struct format *f, const struct acct_req *a, struct late_records *late, struct slots *slots)
+read_account(const struct format *f, const struct acct_req *a, struct late_records *late, struct span *slots)
 {
 	const uint64_t account[6] = { a->req_hdrbytes, a->req_bodybytes, a->req_hdrbytes + a->req_bodybytes,
 	    a->resp_hdrbytes, a->resp_bodybytes, a->resp_hdrbytes + a->resp_bodybytes };
@@ -195,7 +195,7 @@ has_slack(const struct req *req)
 }
 
 bool
-records_read(const struct format *f, const struct req *req, struct late_records *late, struct slots *slots)
+records_read(const struct format *f, const struct req *req, struct late_records *late, struct span *slots)
 {
 	const struct vsl_log *log = req->vsl;
 	const uint32_t *record = log->wlb, *end = log->wlp;
@@ -203,10 +203,11 @@ records_read(const struct format *f, const struct req *req, struct late_records 
 
 	if (record == end || VSL_TAG(record) != SLT_Begin || record[1] != wid || !has_slack(req))
 		return (false);
-	/* Most formats have no more: a few stores, and no call. */
-	memset(slots->filled, false, 64);
-	if (unlikely(f->n_slots > 64))
-		memset(slots->filled, false, sizeof slots->filled);
+	for (unsigned i = 0; i < f->n_slots; i++) {
+		slots[i] = (struct span){ NULL, NULL };
+		/* Or the compiler makes it a call of memset, which is not at hand. */
+		__asm__ volatile ("");
+	}
 	for (; record < end; record = VSL_NEXT(record)) {
 		unsigned tag = VSL_TAG(record);
 		const char *b = VSL_CDATA(record), *e;

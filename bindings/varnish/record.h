@@ -7,22 +7,17 @@
 
 struct req;
 
-/* A text. Points into the records, or at constant text. */
+/* What a slot was filled with; begin is NULL if nothing did. Points into the records, or at constant text. */
 struct span {
 	const char *begin;
 	const char *end;
 };
 
-struct slots {
-	bool filled[FORMAT_SLOTS_MAX];	/* by a record */
-	struct span span[FORMAT_SLOTS_MAX];
-};
-
 /* NULL if nothing filled it. */
 static inline const struct span *
-slot_text(const struct slots *s, unsigned slot)
+slot_text(const struct span *slots, unsigned slot)
 {
-	return (s->filled[slot] ? &s->span[slot] : NULL);
+	return (slots[slot].begin == NULL ? NULL : &slots[slot]);
 }
 
 /* Where the records that varnishd makes only after the request's end are made here. */
@@ -32,9 +27,9 @@ struct late_records {
 };
 
 /*
- * Fills the format's slots. False if the buffer no longer begins where the transaction does: part of the records have
+ * Fills the format's slots, of which there are `n_slots`. False if the buffer no longer begins where the transaction does: part of the records have
  * gone to the log, and what they said is not known here.
  */
-bool records_read(const struct format *, const struct req *, struct late_records *, struct slots *);
+bool records_read(const struct format *, const struct req *, struct late_records *, struct span *slots);
 
 #endif

@@ -19,7 +19,7 @@
 /* Room that is left to the request itself: a line must not be what overflows its workspace. */
 #define WORKSPACE_LEFT 1024
 /* Longer lines are written to the workspace: that is two calls more. */
-#define LINE_USUAL 2048
+#define LINE_USUAL 1024
 /* varnishd's own part of a task's private data takes less. */
 #define WORKSPACE_PRIVATE 128
 
@@ -210,7 +210,7 @@ submit_line(const struct pending *p, tel_producer *tel, const char *line, const 
 
 /* In the request's workspace, which nobody needs any more. */
 static void
-write_long_line(const struct pending *p, struct req *req, tel_producer *tel, const struct slots *slots)
+write_long_line(const struct pending *p, struct req *req, tel_producer *tel, const struct span *slots)
 {
 	unsigned room = WS_ReserveAll(req->ws);
 	char *line = room == 0 ? NULL : WS_Reservation(req->ws);
@@ -227,19 +227,20 @@ static void
 write_line(const struct pending *p, struct req *req)
 {
 	const struct vmod_tel_access_log *o = p->log;
+	/* No larger than need be: the less of the stack, the more of it is still in the processor's cache. */
+	struct span slots[o->format->n_slots];
+	struct late_records late;
 	char line[LINE_USUAL];
 	struct writer w = writer_of(line, sizeof line);
-	struct slots slots;
-	struct late_records late;
 	tel_producer *tel = producer_tel(o->producer);
 
 	if (tel == NULL)
 		COUNT(o->producer, unavailable);
-	else if (!records_read(o->format, req, &late, &slots) ||
-	    !line_write(o->format, &slots, VXID(req->vsl->wid), &w))
+	else if (!records_read(o->format, req, &late, slots) ||
+	    !line_write(o->format, slots, VXID(req->vsl->wid), &w))
 		COUNT(o->producer, log_lost_records);
 	else if (unlikely(w.full))
-		write_long_line(p, req, tel, &slots);
+		write_long_line(p, req, tel, slots);
 	else
 		submit_line(p, tel, line, &w);
 }

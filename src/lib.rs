@@ -4,12 +4,13 @@
 //! ```text
 //!  host's threads                                        tel-worker                           librdkafka's threads
 //!
-//!  tel_submit ──▶ ffi ──▶ producer ──▶ queue ══▶ worker ──▶ split ──▶ route ──▶ batch ══▶ sink::kafka ──▶ brokers
+//!  tel_submit ──▶ ffi ──▶ front ─────▶ queue ══▶ worker ──▶ split ──▶ route ──▶ batch ══▶ sink::kafka ──▶ brokers
 //!                                     bounded,   drains     first     client    one         hands over,      │
 //!                                     lock-free  it, polls  space     list      client's    counts reports ◀─┘
 //!                                        │                                      lines         │
 //!                                        └──────────────▶ stats: every line is accounted for ◀┘
 //! ```
+//! - [`front`]: what a host's threads look at with every call, in one page; [`wanted`], whose lines are wanted, is there.
 //! - [`queue`]: copies a line in without waiting for anything, and keeps each thread's order.
 //! - [`worker`]: one thread per producer; the only one that routes, batches, sends and counts.
 //! - [`split`], [`route`], [`clients`]: whose line it is, by the client list, which is swapped whole.

@@ -213,13 +213,16 @@ static void
 write_long_line(const struct pending *p, struct req *req, tel_producer *tel, const struct span *slots)
 {
 	unsigned room = WS_ReserveAll(req->ws);
-	char *line = room == 0 ? NULL : WS_Reservation(req->ws);
-	struct writer w = writer_of(line, room);
+	struct writer w = { .full = true };
 
-	if (!line_write(p->log->format, slots, VXID(req->vsl->wid), &w) || w.full)
+	if (room >= SLACK) {
+		w = writer_of(WS_Reservation(req->ws), room);
+		(void)line_write(p->log->format, slots, VXID(req->vsl->wid), &w);
+	}
+	if (w.full)
 		COUNT(p->log->producer, log_lost_workspace);
 	else
-		submit_line(p, tel, line, &w);
+		submit_line(p, tel, WS_Reservation(req->ws), &w);
 	WS_Release(req->ws, 0);
 }
 

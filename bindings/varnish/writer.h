@@ -11,10 +11,11 @@ struct writer {
 	bool full;
 };
 
+/* Of at least SLACK bytes. */
 static inline struct writer
 writer_of(char *buffer, size_t bytes)
 {
-	return ((struct writer){ .p = buffer, .end = bytes < SLACK ? buffer : buffer + bytes - SLACK, .full = bytes < SLACK });
+	return ((struct writer){ .p = buffer, .end = buffer + bytes - SLACK });
 }
 
 static inline bool

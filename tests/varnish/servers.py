@@ -203,6 +203,11 @@ class Varnish:
         out = subprocess.run(["varnishstat", "-n", str(self.home / "work"), "-1", "-f", "TEL.*"], capture_output=True, text=True)
         return {line.split()[0]: int(line.split()[1]) for line in out.stdout.splitlines() if line.startswith("TEL.")}
 
+    def access_lines(self, group):
+        """Of access logs, submitted and refused: up to a second late."""
+        found = self.counters()
+        return found[group + "log_lines"] + found[group + "log_refused"]
+
     def get(self, path="/", headers="", method="GET"):
         """The whole answer of one request."""
         with socket.create_connection(("127.0.0.1", self.port), 10) as s:

@@ -10,14 +10,15 @@ use crate::wanted::Wanted;
 use std::io;
 use std::sync::atomic::AtomicPtr;
 
-/// See the module's text.
+/// See the module's text. What a call looks at is in the page's first cache line.
+#[repr(C)]
 pub struct Front {
-    /// Whose lines are wanted.
-    pub wanted: Wanted,
     /// Where each thread finds the shard it pushes to. Its queue lives as long as this.
     pub seats: Seats,
     /// The rest of what the handle leads to, if it is a C program's.
     pub handle: AtomicPtr<()>,
+    /// Whose lines are wanted.
+    pub wanted: Wanted,
 }
 
 impl Front {

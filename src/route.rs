@@ -102,10 +102,12 @@ impl Routes {
         self.table.load_full()
     }
 
-    /// Whether `id` is listed: by the table itself, for whoever asks while what is told in front is replaced.
+    /// Whether `id` is listed and lines are taken: by the table itself, for whoever asks while what is told in front is
+    /// replaced, or closed.
     #[cold]
     pub fn lists(&self, id: &[u8]) -> bool {
-        self.table.load().get(id).is_some()
+        let takes = self.front.get().is_some_and(|front| !front.wanted.is_closed());
+        takes && self.table.load().get(id).is_some()
     }
 
     /// Nobody's lines are wanted any more, whatever the list.

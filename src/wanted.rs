@@ -18,20 +18,20 @@ const LEAST: usize = 64;
 /// A slot without an id.
 const EMPTY: u64 = 0;
 
-/// The set. See the module's text. What a reader looks at is in one cache line.
-#[repr(C, align(64))]
+/// The set. See the module's text. What a reader looks at comes first.
+#[repr(C)]
 pub struct Wanted {
-    /// Odd while the set is written.
+    /// Odd while the set is written, and from the close on.
     sequence: AtomicU64,
     /// The set's slots, whose number is a power of two, and that number less one. The number never falls and the slots
     /// are stored first: whatever two stores a reader finds half done, it goes by a number that the slots have.
     mask: AtomicUsize,
     slots: AtomicPtr<AtomicU64>,
-    closed: AtomicBool,
     /// Its seed is the process's own, as ids may come from a request.
     hash: FixedState,
     /// All slots there were: a reader may still be there. Together they are less than twice the last.
     made: Mutex<Vec<Box<[AtomicU64]>>>,
+    closed: AtomicBool,
 }
 
 impl Wanted {
@@ -42,18 +42,15 @@ impl Wanted {
             sequence: AtomicU64::new(0),
             mask: AtomicUsize::new(LEAST - 1),
             slots: AtomicPtr::new(made[0].as_ptr().cast_mut()),
-            closed: AtomicBool::new(false),
             hash: FixedState::with_seed(RandomState::new().hash_one(0)),
             made: Mutex::new(made),
+            closed: AtomicBool::new(false),
         }
     }
 
-    /// Whether lines of `id` are wanted; `None` if the set is being replaced right now.
+    /// Whether lines of `id` are wanted; `None` if the set is being replaced right now, or is closed.
     #[inline]
     pub fn has(&self, id: &[u8]) -> Option<bool> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Some(false);
-        }
         // Acquire: what was written before it became even is seen.
         let sequence = self.sequence.load(Ordering::Acquire);
         if sequence % 2 == 1 {
@@ -78,6 +75,9 @@ impl Wanted {
             made.push(empty(wanted));
         }
         let Some(slots) = made.last() else { return };
+        if self.is_closed() {
+            return;
+        }
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -99,7 +99,15 @@ impl Wanted {
 
     /// Nobody's from now on, whatever the list.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        let _made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            self.sequence.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -168,9 +176,10 @@ mod tests {
         let wanted = Wanted::new();
         replace(&wanted, &ids(1));
         wanted.close();
-        assert_eq!(wanted.has(b"client-0"), Some(false));
+        assert!(wanted.has(b"client-0").is_none() && wanted.is_closed());
         replace(&wanted, &ids(1));
-        assert_eq!(wanted.has(b"client-0"), Some(false));
+        wanted.close();
+        assert!(wanted.has(b"client-0").is_none() && wanted.is_closed());
     }
 
     /// Whoever is in every list is always found, who is in none never, while lists of other sizes come and go.

@@ -205,8 +205,7 @@ records_read(const struct format *f, const struct req *req, struct late_records 
 		return (false);
 	for (unsigned i = 0; i < f->n_slots; i++) {
 		slots[i] = (struct span){ NULL, NULL };
-		/* Or the compiler makes it a call of memset, which is not at hand. */
-		__asm__ volatile ("");
+		NO_CALL;
 	}
 	for (; record < end; record = VSL_NEXT(record)) {
 		unsigned tag = VSL_TAG(record);

@@ -37,12 +37,13 @@ struct vmod_tel_access_log {
 	bool esi;
 };
 
-/* The line that a request has been asked for. */
+/* The line that a request has been asked for, with what it takes to write it. */
 struct pending {
 	unsigned magic;
 #define PENDING_MAGIC 0x7e1a0003
-	const struct vmod_tel_access_log *log;
-	size_t client_len;	/* 0: taken back */
+	unsigned client_len;	/* 0: taken back */
+	struct producer *producer;
+	const struct format *format;
 	char client[];
 };
 
@@ -204,8 +205,8 @@ submit_line(const struct pending *p, tel_producer *tel, const char *line, const 
 
 	if (likely(result == TEL_OK))
 		return;
-	COUNT(p->log->producer, log_refused);
-	producer_count_other(p->log->producer, result);
+	COUNT(p->producer, log_refused);
+	producer_count_other(p->producer, result);
 }
 
 /* In the request's workspace, which nobody needs any more. */
@@ -217,10 +218,10 @@ write_long_line(const struct pending *p, struct req *req, tel_producer *tel, con
 
 	if (room >= SLACK) {
 		w = writer_of(WS_Reservation(req->ws), room);
-		(void)line_write(p->log->format, slots, VXID(req->vsl->wid), &w);
+		(void)line_write(p->format, slots, VXID(req->vsl->wid), &w);
 	}
 	if (w.full)
-		COUNT(p->log->producer, log_lost_workspace);
+		COUNT(p->producer, log_lost_workspace);
 	else
 		submit_line(p, tel, WS_Reservation(req->ws), &w);
 	WS_Release(req->ws, 0);
@@ -229,19 +230,18 @@ write_long_line(const struct pending *p, struct req *req, tel_producer *tel, con
 static void
 write_line(const struct pending *p, struct req *req)
 {
-	const struct vmod_tel_access_log *o = p->log;
 	/* No larger than need be: the less of the stack, the more of it is still in the processor's cache. */
-	struct span slots[o->format->n_slots];
+	struct span slots[p->format->n_slots];
 	struct late_records late;
 	char line[LINE_USUAL];
 	struct writer w = writer_of(line, sizeof line);
-	tel_producer *tel = producer_tel(o->producer);
+	tel_producer *tel = producer_tel(p->producer);
 
 	if (tel == NULL)
-		COUNT(o->producer, unavailable);
-	else if (!records_read(o->format, req, &late, slots) ||
-	    !line_write(o->format, slots, VXID(req->vsl->wid), &w))
-		COUNT(o->producer, log_lost_records);
+		COUNT(p->producer, unavailable);
+	else if (!records_read(p->format, req, &late, slots) ||
+	    !line_write(p->format, slots, VXID(req->vsl->wid), &w))
+		COUNT(p->producer, log_lost_records);
 	else if (unlikely(w.full))
 		write_long_line(p, req, tel, slots);
 	else
@@ -264,7 +264,7 @@ pending_fini(VRT_CTX, void *priv)
 	if (ctx->req->wrk->vsl == NULL)
 		write_line(p, ctx->req);
 	else
-		COUNT(p->log->producer, log_rolled_back);
+		COUNT(p->producer, log_rolled_back);
 }
 
 static const struct vmod_priv_methods pending_methods[1] = {{
@@ -284,6 +284,18 @@ has_room_for(const struct ws *ws, size_t bytes)
 	return (ws->r == NULL && (size_t)(ws->e - ws->f) >= bytes + WORKSPACE_PRIVATE + WORKSPACE_LEFT);
 }
 
+/* Of what is hardly ever longer than a few bytes, and nothing if there is none. */
+static size_t
+short_length(const char *text)
+{
+	size_t len = 0;
+
+	if (text != NULL)
+		for (; text[len] != '\0'; len++)
+			NO_CALL;
+	return (len);
+}
+
 static void
 take_back(VRT_CTX, const struct vmod_tel_access_log *o)
 {
@@ -297,7 +309,7 @@ take_back(VRT_CTX, const struct vmod_tel_access_log *o)
 VCL_VOID
 vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 {
-	size_t len = client == NULL ? 0 : strlen(client);
+	size_t len = short_length(client);
 	struct vmod_priv *task;
 	struct pending *p;
 	tel_producer *tel;
@@ -327,9 +339,13 @@ vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 		return;
 	}
 	INIT_OBJ(p, PENDING_MAGIC);
-	p->log = o;
-	p->client_len = len;
-	memcpy(p->client, client, len);
+	p->producer = o->producer;
+	p->format = o->format;
+	p->client_len = (unsigned)len;
+	for (size_t i = 0; i < len; i++) {
+		p->client[i] = client[i];
+		NO_CALL;
+	}
 	task->priv = p;
 	task->methods = pending_methods;
 }

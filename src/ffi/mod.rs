@@ -29,7 +29,8 @@ pub const TEL_ABI_VERSION: u32 = 1;
 
 /// A producer. Made by `tel_producer_new`, freed by `tel_producer_free`; may be used by any number of threads at once.
 #[allow(non_camel_case_types)]
-#[repr(transparent)]
+// Out of cbindgen's sight, so that it is opaque in the header.
+#[cfg_attr(all(), repr(transparent))]
 pub struct tel_producer {
     front: Wiped<Front>,
 }

@@ -214,9 +214,7 @@ records_read(const struct format *f, const struct req *req, struct late_records 
 		if (f->of_tag[tag] == 0 || unlikely(record[1] != wid))
 			continue;
 		e = b + VSL_LEN(record);
-		if (likely(e > b && e[-1] == '\0'))
-			e--;
-		while (unlikely(e > b && e[-1] == '\0'))
+		while (e > b && e[-1] == '\0')
 			e--;
 		read_one(f, tag, b, e, slots);
 	}

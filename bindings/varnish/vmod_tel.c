@@ -296,16 +296,6 @@ short_length(const char *text)
 	return (len);
 }
 
-static void
-take_back(VRT_CTX, const struct vmod_tel_access_log *o)
-{
-	struct vmod_priv *task = VRT_priv_task_get(ctx, o);
-	struct pending *p = task == NULL ? NULL : task->priv;
-
-	if (p != NULL)
-		p->client_len = 0;
-}
-
 VCL_VOID
 vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 {
@@ -313,29 +303,27 @@ vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 	struct vmod_priv *task;
 	struct pending *p;
 	tel_producer *tel;
+	bool is_wanted, has_room;
 
 	CHECK_OBJ_NOTNULL(o, VMOD_TEL_ACCESS_LOG_MAGIC);
 	if (ctx->req == NULL || (ctx->req->esi_level > 0 && !o->esi))
 		return;
 	tel = producer_tel(o->producer);
 	/* Without a producer nobody knows who is wanted: counted at the end, once. */
-	if (len == 0 || (tel != NULL && !tel_wants(tel, client, len))) {
-		take_back(ctx, o);
+	is_wanted = len > 0 && (tel == NULL || tel_wants(tel, client, len));
+	has_room = has_room_for(ctx->ws, sizeof *p + len);
+	task = is_wanted && has_room ? VRT_priv_task(ctx, o) : VRT_priv_task_get(ctx, o);
+	p = task == NULL ? NULL : task->priv;
+	if (is_wanted && p != NULL && p->client_len == len && memcmp(p->client, client, len) == 0)
 		return;
-	}
-	task = has_room_for(ctx->ws, sizeof *p + len) ? VRT_priv_task(ctx, o) : NULL;
-	if (task == NULL) {
-		COUNT(o->producer, log_lost_workspace);
-		take_back(ctx, o);
+	/* Whatever becomes of this call, the line is no longer that client's. */
+	if (p != NULL)
+		p->client_len = 0;
+	if (!is_wanted)
 		return;
-	}
-	p = task->priv;
-	if (p != NULL && p->client_len == len && memcmp(p->client, client, len) == 0)
-		return;
-	p = WS_Alloc(ctx->ws, (unsigned)(sizeof *p + len));
+	p = task != NULL && has_room ? WS_Alloc(ctx->ws, (unsigned)(sizeof *p + len)) : NULL;
 	if (p == NULL) {
 		COUNT(o->producer, log_lost_workspace);
-		task->priv = NULL;
 		return;
 	}
 	INIT_OBJ(p, PENDING_MAGIC);

@@ -41,7 +41,6 @@ pub struct Producer {
 struct Inner {
     front: Arc<ForkGuard<Front>>,
     queue: Arc<Queue>,
-    routes: Arc<Routes>,
     shared: Arc<Shared>,
     watch: Arc<Watch>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -127,7 +126,7 @@ impl Producer {
     pub fn wants(&self, client: &[u8]) -> bool {
         self.front()
             .get()
-            .is_some_and(|front| front.wanted.has(client).unwrap_or_else(|| self.inner.routes.lists(client)))
+            .is_some_and(|front| front.wanted.has(client).unwrap_or_else(|| self.inner.shared.routes.lists(client)))
     }
 
     /// Reads the client list again, from `path` or the configured file, and swaps it whole.
@@ -232,7 +231,7 @@ impl Inner {
         });
         let worker = Worker::new(config, Arc::clone(&shared), Box::new(sink))?;
         let file = config.clients_file.clone();
-        let watch = Arc::new(Watch::new(file, Arc::clone(&routes), log.clone()));
+        let watch = Arc::new(Watch::new(file, routes, log.clone()));
         let mut threads = Vec::new();
         if config.clients_watch {
             threads.extend(watch.start()?);
@@ -245,7 +244,7 @@ impl Inner {
             }
         }
         let (threads, exit_timeout) = (Mutex::new(threads), config.exit_timeout);
-        Ok(Arc::new(Inner { front, queue, routes, shared, watch, threads, bootstrap_servers, exit_timeout }))
+        Ok(Arc::new(Inner { front, queue, shared, watch, threads, bootstrap_servers, exit_timeout }))
     }
 
     fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), tel_error> {
@@ -279,7 +278,7 @@ impl Inner {
     }
 
     fn stats(&self) -> tel_stats {
-        let table = self.routes.table();
+        let table = self.shared.routes.table();
         self.shared.published.read(|ledger, taken| {
             let pushed = self.queue.pushed(taken);
             tel_stats {
@@ -320,7 +319,7 @@ impl Inner {
             clients: BTreeMap<String, ClientStats>,
         }
         // Where lines end is read before where they come from, here as everywhere.
-        let clients = self.routes.accounts().into_iter().collect();
+        let clients = self.shared.routes.accounts().into_iter().collect();
         let picture = Picture {
             version: env!("CARGO_PKG_VERSION"),
             bootstrap_servers: &self.bootstrap_servers,

@@ -69,15 +69,15 @@ impl Wanted {
     /// From now on it is these `ids`, of which there are `count`.
     pub fn replace<'a>(&self, count: usize, ids: impl Iterator<Item = &'a [u8]>) {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        // Half of the slots stay empty, so that a search is short.
-        let wanted = (2 * count).next_power_of_two();
-        if wanted > self.mask.load(Ordering::Relaxed) + 1 {
-            made.push(empty(wanted));
-        }
-        let Some(slots) = made.last() else { return };
         if self.is_closed() {
             return;
         }
+        // Half of the slots stay empty, so that a search is short.
+        let needed = (2 * count).next_power_of_two();
+        if made.last().is_none_or(|slots| slots.len() < needed) {
+            made.push(empty(needed));
+        }
+        let Some(slots) = made.last() else { return };
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);

@@ -173,7 +173,7 @@ pub unsafe extern "C" fn tel_wants(p: *const tel_producer, client: *const c_char
     }
 }
 
-/// `tel_wants` while the list is replaced.
+/// `tel_wants` while the list is replaced, or after the close.
 #[cold]
 fn wants_now(p: &tel_producer, client: &[u8]) -> c_int {
     guarded(0, || c_int::from(p.producer().is_ok_and(|p| p.wants(client))))

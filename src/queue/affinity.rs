@@ -27,7 +27,7 @@ pub struct Affinity {
 const FRESH: u64 = u64::MAX;
 
 impl Affinity {
-    /// Of no queue. No queue has this id, and neither is it what a fork leaves of one.
+    /// Of no queue: none has this id.
     #[cfg_attr(loom, allow(dead_code))]
     pub(super) const NONE: Affinity = Affinity { queue: u64::MAX, home: std::ptr::null(), last: FRESH, shard: 0 };
 
@@ -97,7 +97,8 @@ mod thread {
         Affinity::new(queue, shards, SPREAD.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// For a thread without a seat of its own at that queue. Brings the affinity to `queue`, whose `shards` these are, to the front, the others keeping their order.
+    /// For a thread without a seat of its own at that queue. Brings the affinity to `queue`, whose `shards` these are, to
+    /// the front, the others keeping their order.
     ///
     /// A thread that pushes to more than eight queues in turn forgets the one it used longest ago; should it come back
     /// *and* have moved shards there while its lines still waited, those may be overtaken.

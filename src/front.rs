@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicPtr;
 /// See the module's text. What a call looks at is in the page's first cache line.
 #[repr(C)]
 pub struct Front {
-    /// Where each thread finds the shard it pushes to. Its queue lives as long as this.
+    /// Where each thread finds the shard it pushes to.
     pub seats: Seats,
     /// The rest of what the handle leads to, if it is a C program's.
     pub handle: AtomicPtr<()>,
@@ -38,7 +38,7 @@ impl Front {
     #[inline(always)]
     pub unsafe fn submit_home(&self, client: Option<&[u8]>, line: *const u8, length: usize) -> bool {
         let is_usual = |line: &[u8]| line.last() != Some(&b'\n');
-        // SAFETY: the queue lives. The line by the caller's word: the queue's limit is less than what a length can be.
+        // SAFETY: by the caller's word: the queue's limit is less than what a length can be.
         unsafe { Queue::push_home(&self.seats, client, line, length, is_usual) }
     }
 

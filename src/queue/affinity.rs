@@ -1,13 +1,13 @@
-//! Which shard a thread pushes to, and where its last line ended.
+//! Which shard a thread pushes to.
 
-use super::shard::{position_of, word_of, Shard};
+use super::shard::Shard;
 
 /// Where a thread was before it moved to another shard: the consumer must have passed that place first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The shard the thread pushed to before.
     pub shard: u32,
-    /// The position behind its last line there.
+    /// A position behind its last line there.
     pub position: u64,
 }
 
@@ -15,36 +15,25 @@ pub struct Link {
 #[derive(Clone, Copy, Debug)]
 pub struct Affinity {
     queue: u64,
-    /// The shard, in the memory of the queue with that id.
-    home: *const Shard,
-    /// The word whose position is behind the last line, or `FRESH`.
-    last: u64,
     shard: u32,
+    /// No line pushed yet: the shard is only a proposal, and nothing needs to be waited for.
+    fresh: bool,
 }
-
-/// No line pushed yet: the shard is only a proposal, and nothing needs to be waited for. A word with a line count of all
-/// ones and the bit for closed is never left by a claim.
-const FRESH: u64 = u64::MAX;
 
 impl Affinity {
     /// Of no queue: none has this id.
     #[cfg_attr(loom, allow(dead_code))]
-    pub(super) const NONE: Affinity = Affinity { queue: u64::MAX, home: std::ptr::null(), last: FRESH, shard: 0 };
+    const NONE: Affinity = Affinity { queue: u64::MAX, shard: 0, fresh: true };
 
-    /// A thread's first touch of queue `queue`, whose `shards` these are; `seat` spreads threads over them.
-    pub(super) fn new(queue: u64, shards: &[Shard], seat: u32) -> Affinity {
-        let shard = seat as usize % shards.len();
-        Affinity { queue, home: &shards[shard], last: FRESH, shard: shard as u32 }
+    /// A thread's first touch of queue `queue`, which has `shards`; `seat` spreads threads over them.
+    pub(super) fn new(queue: u64, shards: usize, seat: u32) -> Affinity {
+        Affinity { queue, shard: (seat as usize % shards) as u32, fresh: true }
     }
 
-    /// The shard to try first; `None` if it is to no queue.
-    ///
-    /// # Safety
-    /// Its queue lives as long as `'queue`.
-    #[inline(always)]
-    pub(super) unsafe fn home<'queue>(&self) -> Option<&'queue Shard> {
-        // SAFETY: null, or into the living queue's shards, which do not move.
-        unsafe { self.home.as_ref() }
+    /// Of a thread whose last line is in `shard`, if it has pushed one.
+    #[cfg_attr(loom, allow(dead_code))]
+    pub(super) fn at(queue: u64, shard: u32) -> Affinity {
+        Affinity { queue, shard, fresh: false }
     }
 
     /// Whether it is to queue `queue`.
@@ -57,27 +46,22 @@ impl Affinity {
         self.shard as usize
     }
 
-    /// The link that a line pushed to `shard` must carry.
-    pub(super) fn link_for(&self, shard: usize) -> Option<Link> {
-        let stays = self.last == FRESH || self.shard as usize == shard;
-        (!stays).then_some(Link { shard: self.shard, position: position_of(self.last) })
+    /// The link that a line pushed to `to`, one of `shards`, must carry. It leads behind all that is claimed where the
+    /// thread was: behind its last line, then, and nobody need remember where that ended.
+    pub(super) fn link_for(&self, shards: &[Shard], to: usize) -> Option<Link> {
+        let stays = self.fresh || self.shard() == to;
+        (!stays).then(|| Link { shard: self.shard, position: shards[self.shard()].end() })
     }
 
-    /// The last line is in `shards[shard]` now, and ends at `position`.
-    pub(super) fn moved_to(&mut self, shards: &[Shard], shard: usize, position: u64) {
-        (self.home, self.last, self.shard) = (&shards[shard], word_of(position), shard as u32);
-    }
-
-    /// The last line is at home, and left this tail word there.
-    #[inline(always)]
-    pub(super) fn stayed(&mut self, tail: u64) {
-        self.last = tail;
+    /// The last line is in this shard now.
+    pub(super) fn moved_to(&mut self, shard: usize) {
+        (self.shard, self.fresh) = (shard as u32, false);
     }
 }
 
 #[cfg(not(loom))]
 mod thread {
-    use super::{Affinity, Shard};
+    use super::Affinity;
     use std::cell::Cell;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -92,28 +76,28 @@ mod thread {
 
     static SPREAD: AtomicU32 = AtomicU32::new(0);
 
-    /// What a thread begins with that pushes to queue `queue`, whose `shards` these are, for the first time.
-    pub fn first(queue: u64, shards: &[Shard]) -> Affinity {
+    /// What a thread begins with that pushes to queue `queue`, which has `shards`, for the first time.
+    pub fn first(queue: u64, shards: usize) -> Affinity {
         Affinity::new(queue, shards, SPREAD.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// For a thread without a seat of its own at that queue. Brings the affinity to `queue`, whose `shards` these are, to
-    /// the front, the others keeping their order.
+    /// For a thread without a seat at queue `queue`, which has `shards`: what [`keep`] was told last.
     ///
     /// A thread that pushes to more than eight queues in turn forgets the one it used longest ago; should it come back
     /// *and* have moved shards there while its lines still waited, those may be overtaken.
-    pub fn recall(queue: u64, shards: &[Shard]) -> *mut Affinity {
-        // SAFETY: the cell belongs to this thread, and the reference ends with this function, which calls nothing that
-        // comes back here.
-        let affinities = unsafe { &mut *AFFINITIES.with(Cell::as_ptr) };
-        let found = affinities.iter().position(|affinity| affinity.queue == queue);
-        let place = found.unwrap_or(REMEMBERED - 1);
-        if found.is_none() {
-            affinities[place] = first(queue, shards);
-        }
+    pub fn recall(queue: u64, shards: usize) -> Affinity {
+        let known = AFFINITIES.get().into_iter().find(|affinity| affinity.is_to(queue));
+        known.unwrap_or_else(|| first(queue, shards))
+    }
+
+    /// Brings the affinity to the front, the others keeping their order.
+    pub fn keep(affinity: Affinity) {
+        let mut affinities = AFFINITIES.get();
+        let place = affinities.iter().position(|kept| kept.is_to(affinity.queue)).unwrap_or(REMEMBERED - 1);
         affinities[..=place].rotate_right(1);
-        &mut affinities[0]
+        affinities[0] = affinity;
+        AFFINITIES.set(affinities);
     }
 }
 #[cfg(not(loom))]
-pub use thread::{first, recall};
+pub use thread::{first, keep, recall};

@@ -88,7 +88,7 @@ impl Consumer {
     /// Counts the unfinished lines as taken, and returns their number: nothing more is drained from this queue.
     pub fn write_off(&mut self) -> u64 {
         let mut lines = 0;
-        for (taken, shard) in self.taken.iter_mut().zip(&self.queue.shards) {
+        for (taken, shard) in self.taken.iter_mut().zip(self.queue.shards.iter()) {
             let left = shard.pushed_since(*taken);
             *taken += left;
             lines += left;
@@ -101,7 +101,7 @@ impl Consumer {
     /// Apart from `drain`, so that what the visitor looks things up in can be chosen after this: it is then no older
     /// than any line visited.
     pub fn look(&mut self) {
-        for (place, shard) in self.places.iter_mut().zip(&self.queue.shards) {
+        for (place, shard) in self.places.iter_mut().zip(self.queue.shards.iter()) {
             place.target = shard.end();
         }
     }
@@ -221,8 +221,8 @@ impl Consumer {
 
     /// Visits the finished line at `position`, after whatever the same thread may have pushed before it.
     ///
-    /// A link is never part of a circle: it leads to a line that was finished before this one was begun. So the
-    /// recursion goes back in time, and no deeper than there are shards.
+    /// A link is never part of a circle: it leads to lines that were claimed before this one was. So the recursion goes
+    /// back in time, and no deeper than there are shards.
     fn visit_at(
         &mut self,
         index: usize,

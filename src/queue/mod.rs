@@ -44,6 +44,7 @@ use memory::Memory;
 pub use seats::Seats;
 use shard::{Claim, Shard};
 use std::io;
+use std::sync::Arc;
 use sync::{AtomicU64, Ordering};
 
 /// Bytes of one cell: a cache line, so that two threads' lines never share one.
@@ -132,7 +133,7 @@ pub struct Queue {
     /// Never given twice in a process: threads remember queues by it.
     id: u64,
     max_line: usize,
-    shards: Box<[Shard]>,
+    shards: Arc<[Shard]>,
     #[cfg(not(loom))]
     seats: Seats,
     refused: Refused,
@@ -149,18 +150,19 @@ impl Queue {
 
         let shard = |_| Memory::new(layout.cells).map(|memory| Shard::new(memory, max_line));
         let shards = (0..layout.shards).map(shard).collect::<io::Result<Vec<_>>>()?;
+        let shards: Arc<[Shard]> = shards.into();
         let id = IDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(Queue {
             id,
             max_line,
-            shards: shards.into_boxed_slice(),
             #[cfg(not(loom))]
-            seats: Seats::new(seats::SEATS),
+            seats: Seats::new(Arc::clone(&shards)),
+            shards,
             refused: Refused::default(),
         })
     }
 
-    /// The seats of the threads that push: the way to [`Queue::push_home`]. Not to outlive the queue.
+    /// The seats of the threads that push: the way to [`Queue::push_home`].
     #[cfg(not(loom))]
     pub fn seats(&self) -> Seats {
         self.seats.clone()
@@ -177,9 +179,7 @@ impl Queue {
     /// [`PushError`]; the line is then not in the queue.
     #[cfg(not(loom))]
     pub fn push(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
-        // SAFETY: this thread's own; nothing below comes back here.
-        let affinity = unsafe { &mut *self.seats.recall(self.id, &self.shards) };
-        self.push_from(affinity, client, line)
+        self.with_affinity(|affinity| self.push_from(affinity, client, line))
     }
 
     /// [`Queue::push`] for those that come back with the same line: that there is no room for it is not counted.
@@ -188,12 +188,22 @@ impl Queue {
     /// [`PushError`]; the line is then not in the queue.
     #[cfg(not(loom))]
     pub fn offer(&self, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
-        // SAFETY: this thread's own; nothing below comes back here.
-        let affinity = unsafe { &mut *self.seats.recall(self.id, &self.shards) };
-        self.place(affinity, client, line).map_err(|why| match why {
+        let pushed = self.with_affinity(|affinity| self.place(affinity, client, line));
+        pushed.map_err(|why| match why {
             PushError::Full if !self.is_closed() => why,
             why => self.refuse(why),
         })
+    }
+
+    /// A push with this thread's affinity.
+    #[cfg(not(loom))]
+    fn with_affinity(&self, push: impl FnOnce(&mut Affinity) -> Result<(), PushError>) -> Result<(), PushError> {
+        let (mut affinity, place) = self.seats.recall(self.id);
+        let pushed = push(&mut affinity);
+        if pushed.is_ok() {
+            self.seats.keep(affinity, place);
+        }
+        pushed
     }
 
     /// The usual [`Queue::push`]: of a thread that has pushed before, and which finds room where its last line is and no
@@ -201,7 +211,7 @@ impl Queue {
     /// pushed or counted.
     ///
     /// # Safety
-    /// The queue whose `seats` these are lives. At `line` there are `length` bytes, should that be no more than the queue's
+    /// At `line` there are `length` bytes, should that be no more than the queue's
     /// limit.
     #[cfg(not(loom))]
     #[inline(always)]
@@ -212,19 +222,14 @@ impl Queue {
         length: usize,
         is_usual: impl FnOnce(&[u8]) -> bool,
     ) -> bool {
-        let Some(affinity) = seats.usual() else { return false };
-        // SAFETY: this thread's own; nothing below comes back here.
-        let affinity = unsafe { &mut *affinity };
-        // SAFETY: the queue lives.
-        let Some(shard) = (unsafe { affinity.home() }) else { return false };
         // SAFETY: by the caller's word.
-        unsafe { shard.push_here(affinity, client, line, length, is_usual) }
+        seats.usual().is_some_and(|shard| unsafe { shard.push_here(client, line, length, is_usual) })
     }
 
     /// What a thread that keeps its affinity itself begins with; `seat` spreads such threads over the shards.
     #[cfg(any(test, loom))]
     pub fn affinity(&self, seat: u32) -> Affinity {
-        Affinity::new(self.id, &self.shards, seat)
+        Affinity::new(self.id, self.shards.len(), seat)
     }
 
     /// Shards on which a push may lose its place to other threads before the line is refused as if the queue were full:
@@ -243,10 +248,10 @@ impl Queue {
     #[inline]
     fn place(&self, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) -> Result<(), PushError> {
         debug_assert!(affinity.is_to(self.id));
-        // SAFETY: of this queue, which lives.
-        let home = unsafe { affinity.home() };
+        let home = affinity.shard();
         // SAFETY: a line as long as it says.
-        if home.is_some_and(|shard| unsafe { shard.push_here(affinity, client, line.as_ptr(), line.len(), |_| true) }) {
+        if unsafe { self.shards[home].push_here(client, line.as_ptr(), line.len(), |_| true) } {
+            affinity.moved_to(home);
             return Ok(());
         }
         self.place_anywhere(affinity, client, line)
@@ -269,10 +274,10 @@ impl Queue {
             if full == shards {
                 break;
             }
-            let link = affinity.link_for(index);
+            let link = affinity.link_for(&self.shards, index);
             match self.shards[index].push(client, line, link) {
-                Claim::Done(end) => {
-                    affinity.moved_to(&self.shards, index, end);
+                Claim::Done => {
+                    affinity.moved_to(index);
                     return Ok(());
                 }
                 Claim::Closed => return Err(PushError::Closed),
@@ -299,7 +304,7 @@ impl Queue {
 
     /// Takes no more lines from now on. A push that has claimed its place before this still completes.
     pub fn close(&self) {
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             shard.close();
         }
     }

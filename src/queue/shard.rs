@@ -1,6 +1,6 @@
 //! One ring: how a line's place is claimed, and how it is marked as there.
 
-use super::affinity::{Affinity, Link};
+use super::affinity::Link;
 use super::memory::Memory;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::{CELL_BYTES, CLIENT_KEPT};
@@ -134,8 +134,8 @@ impl Mark {
 
 /// How a push to one shard ended.
 pub enum Claim {
-    /// The line is in; its last cell ends at this position.
-    Done(u64),
+    /// The line is in.
+    Done,
     /// Not enough free cells.
     Full,
     /// Other threads were claiming at the same moment.
@@ -169,13 +169,6 @@ struct Entrance {
     known_head: AtomicU64,
 }
 
-/// A place for a line at the thread's home, claimed.
-struct Here {
-    slot: usize,
-    /// The tail word that the claim has left.
-    tail: u64,
-}
-
 impl Shard {
     pub fn new(memory: Memory, max_line: usize) -> Shard {
         let cells = memory.cells();
@@ -203,7 +196,6 @@ impl Shard {
     #[inline(always)]
     pub unsafe fn push_here(
         &self,
-        home: &mut Affinity,
         client: Option<&[u8]>,
         line: *const u8,
         length: usize,
@@ -220,12 +212,11 @@ impl Shard {
             return false;
         }
         let length = id + length;
-        let Some(here) = self.claim_here(length - 1) else { return false };
-        home.stayed(here.tail);
-        let offset = here.slot * CELL_BYTES;
+        let Some(slot) = self.claim_here(length - 1) else { return false };
+        let offset = slot * CELL_BYTES;
         // Before the copy, which is a call: it need then not be found again.
         // SAFETY: a slot of the ring.
-        let place = unsafe { self.marks.get_unchecked(here.slot) };
+        let place = unsafe { self.marks.get_unchecked(slot) };
         // SAFETY: the cells were claimed by this thread alone, cover `length` bytes and end before the ring does; the
         // consumer does not read them before the mark is stored.
         unsafe {
@@ -240,9 +231,9 @@ impl Shard {
         true
     }
 
-    /// One attempt at a run of cells for the bytes 0 to `last`.
+    /// One attempt at a run of cells for the bytes 0 to `last`: its first cell.
     #[inline(always)]
-    fn claim_here(&self, last: usize) -> Option<Here> {
+    fn claim_here(&self, last: usize) -> Option<usize> {
         let beyond = word_of((last / CELL_BYTES) as u64);
         // Acquire and release for the reasons given at `claim`. A closed tail is no longer what it is compared with.
         let tail = Tail(self.tail().load(Ordering::Acquire)).open();
@@ -259,7 +250,7 @@ impl Shard {
         }
         let claimed = tail.claimed(beyond);
         self.tail().compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-        Some(Here { slot, tail: claimed.0 })
+        Some(slot)
     }
 
     /// A line to any shard and at any place, one attempt.
@@ -269,7 +260,7 @@ impl Shard {
         match self.claim(mark.cells()) {
             Ok(start) => {
                 self.publish(start, mark, client, line, link);
-                Claim::Done(advance(start, mark.cells()))
+                Claim::Done
             }
             Err(refused) => refused,
         }
@@ -426,10 +417,10 @@ impl Shard {
     }
 
     /// [`Shard::push`] up to the claim.
-    pub fn claim_only(&self, line: &[u8], link: Option<Link>) -> Result<(Stalled, u64), Claim> {
+    pub fn claim_only(&self, line: &[u8], link: Option<Link>) -> Result<Stalled, Claim> {
         let mark = Mark::new(None, line.len(), link.is_some());
         let start = self.claim(mark.cells())?;
-        Ok((Stalled { start, mark, line: line.to_vec(), link }, advance(start, mark.cells())))
+        Ok(Stalled { start, mark, line: line.to_vec(), link })
     }
 
     /// The rest of it.

@@ -1,6 +1,7 @@
 //! The queue against what it promises. They run under miri and the thread sanitizer too (`tests/models/run`), and are
 //! smaller there.
 
+use super::affinity::Link;
 use super::shard::{Claim, Stalled, LINK_BYTES};
 use super::*;
 use std::collections::VecDeque;
@@ -97,17 +98,17 @@ impl Bench {
 
     /// Pushes to a shard of our choice, as a thread that finds the ones before it full.
     fn push_to(&self, shard: usize, affinity: &mut Affinity, client: Option<&[u8]>, line: &[u8]) {
-        match self.queue.shards[shard].push(client, line, affinity.link_for(shard)) {
-            Claim::Done(end) => affinity.moved_to(&self.queue.shards, shard, end),
+        match self.queue.shards[shard].push(client, line, affinity.link_for(&self.queue.shards, shard)) {
+            Claim::Done => affinity.moved_to(shard),
             Claim::Full | Claim::Contended | Claim::Closed => panic!("no room in shard {shard}"),
         }
     }
 
     /// A push that stands still with its line claimed.
     fn stall(&self, shard: usize, affinity: &mut Affinity, line: &[u8]) -> Half {
-        let claimed = self.queue.shards[shard].claim_only(line, affinity.link_for(shard));
-        let (stalled, end) = claimed.ok().unwrap_or_else(|| panic!("no room in shard {shard}"));
-        affinity.moved_to(&self.queue.shards, shard, end);
+        let claimed = self.queue.shards[shard].claim_only(line, affinity.link_for(&self.queue.shards, shard));
+        let stalled = claimed.ok().unwrap_or_else(|| panic!("no room in shard {shard}"));
+        affinity.moved_to(shard);
         Half { shard, stalled }
     }
 

@@ -8,9 +8,8 @@ fn storm(threads: usize, lines: usize, shards: usize, cells: usize, max_line: us
 
 /// `threads` threads push `lines` lines each while one consumer drains, and one reader adds up the counters.
 fn seated_storm(seats: usize, threads: usize, lines: usize, shards: usize, cells: usize, max_line: usize) {
-    let mut queue = Queue::new(Layout { shards, cells }, max_line).unwrap();
-    queue.seats = Seats::new(seats);
-    let queue = Arc::new(queue);
+    let queue = Arc::new(Queue::new(Layout { shards, cells }, max_line).unwrap());
+    queue.seats.take_all_but(seats);
     let mut consumer = Consumer::new(Arc::clone(&queue));
     let taken = Arc::new(Mutex::new(consumer.taken().to_vec()));
     let over = Arc::new(AtomicBool::new(false));

@@ -42,8 +42,12 @@ struct Simulated {
 
 impl World {
     fn cells_of(&self, thread: usize, shard: usize, length: usize) -> usize {
-        let link = if self.threads[thread].affinity.link_for(shard).is_some() { LINK_BYTES } else { 0 };
+        let link = if self.link_for(thread, shard).is_some() { LINK_BYTES } else { 0 };
         shard::cells_of(length + link)
+    }
+
+    fn link_for(&self, thread: usize, shard: usize) -> Option<Link> {
+        self.threads[thread].affinity.link_for(&self.queue.shards, shard)
     }
 
     /// Notes a claim that the queue granted.
@@ -111,15 +115,15 @@ impl World {
                 let shard = self.random.below(self.queue.shards());
                 let line = (None, [line.1, line.0.unwrap_or_default()].concat());
                 let cells = self.cells_of(thread, shard, length);
-                let link = self.threads[thread].affinity.link_for(shard);
+                let link = self.link_for(thread, shard);
                 let room = self.used[shard] + cells <= self.cells;
                 match self.queue.shards[shard].claim_only(&line.1, link) {
-                    Ok((stalled, end)) => {
+                    Ok(stalled) => {
                         assert!(room, "shard {shard} granted {cells} cells beside {}", self.used[shard]);
-                        self.threads[thread].affinity.moved_to(&self.queue.shards, shard, end);
+                        self.threads[thread].affinity.moved_to(shard);
                         self.threads[thread].half = Some(Half { shard, stalled });
                         self.note(shard, thread, cells, line, false);
-                        assert_eq!(self.tails[shard], end);
+                        assert_eq!(self.tails[shard], self.queue.shards[shard].end());
                     }
                     Err(Claim::Full) => {
                         assert!(!room, "shard {shard} refused {cells} cells beside {}", self.used[shard])

@@ -160,13 +160,13 @@ class _Answer(socketserver.StreamRequestHandler):
 class Varnish:
     """A varnishd with its management in the foreground; the child is what matters here."""
 
-    def __init__(self, vcl, parameters=()):
+    def __init__(self, vcl, parameters=(), storage="64m"):
         self.home = folder("vd")
         self.port = free_port()
         self.log = open(self.home / "varnishd.log", "w+b")
         first = write(self.home / "first.vcl", vcl)
         command = ["varnishd", "-F", "-n", str(self.home / "work"), "-a", f"127.0.0.1:{self.port}", "-f", str(first),
-                   "-s", "malloc,64m", "-p", "vsl_space=256m", "-p", "thread_pool_min=10"]
+                   "-s", f"malloc,{storage}", "-p", "vsl_space=256m", "-p", "thread_pool_min=10"]
         for parameter in parameters:
             command += ["-p", parameter]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT,

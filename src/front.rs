@@ -15,10 +15,10 @@ use std::sync::atomic::AtomicPtr;
 pub struct Front {
     /// Where each thread finds the shard it pushes to.
     pub seats: Seats,
-    /// The rest of what the handle leads to, if it is a C program's.
-    pub handle: AtomicPtr<()>,
     /// Whose lines are wanted.
     pub wanted: Wanted,
+    /// The rest of what the handle leads to, if it is a C program's.
+    pub handle: AtomicPtr<()>,
 }
 
 impl Front {

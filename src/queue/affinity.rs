@@ -1,15 +1,6 @@
 //! Which shard a thread pushes to.
 
-use super::shard::Shard;
-
-/// Where a thread was before it moved to another shard: the consumer must have passed that place first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// The shard the thread pushed to before.
-    pub shard: u32,
-    /// A position behind its last line there.
-    pub position: u64,
-}
+use super::shard::{Link, Shard};
 
 /// A thread's memory of one queue.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,5 @@
 //! One ring: how a line's place is claimed, and how it is marked as there.
 
-use super::affinity::Link;
 use super::memory::Memory;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::{CELL_BYTES, CLIENT_KEPT};
@@ -130,6 +129,15 @@ impl Mark {
     pub fn cells(self) -> usize {
         cells_of(self.length() + if self.is_linked() { LINK_BYTES } else { 0 })
     }
+}
+
+/// Where a thread was before it moved to another shard: the consumer must have passed that place first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The shard the thread pushed to before.
+    pub shard: u32,
+    /// A position behind its last line there.
+    pub position: u64,
 }
 
 /// How a push to one shard ended.

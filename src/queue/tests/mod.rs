@@ -1,8 +1,7 @@
 //! The queue against what it promises. They run under miri and the thread sanitizer too (`tests/models/run`), and are
 //! smaller there.
 
-use super::affinity::Link;
-use super::shard::{Claim, Stalled, LINK_BYTES};
+use super::shard::{Claim, Link, Stalled, LINK_BYTES};
 use super::*;
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;

@@ -191,7 +191,7 @@ fn datagrams(socket: &UnixDatagram, own: &Own<'_>, feed: &Feed) -> io::Result<()
     let mut lost = false;
     let mut shut = false;
     loop {
-        feed.stop().wait(&[socket.as_fd()], Some(LOOK))?;
+        let found = feed.stop().wait(&[socket.as_fd()], Some(LOOK))?;
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             lost = !own.is_there();
@@ -213,6 +213,8 @@ fn datagrams(socket: &UnixDatagram, own: &Own<'_>, feed: &Feed) -> io::Result<()
                 Err(error) => return Err(error),
             }
         }
-        feed.stop().sleep(PAUSE);
+        if found.first().is_some_and(|found| found.readable) {
+            feed.stop().sleep(PAUSE);
+        }
     }
 }

@@ -214,7 +214,7 @@ class Life(unittest.TestCase):
             self.assertLess(load.slowest, WAITED)
             total = wait_for("counted", lambda: (lambda t: t["in_flight"] >= 500 and t)(nginx.total()))
             self.assertEqual(total["delivered"], 0)
-            self.assertNotEqual(nginx.status()["producers"]["edge"]["worker"]["kafka_trouble"], "")
+            wait_for("the status tells of it", lambda: nginx.status()["producers"]["edge"]["worker"]["kafka_trouble"])
             took = nginx.stop(signal.SIGTERM)
             self.assertLess(took, 5)
             self.assertIn("gave lines up at exit", nginx.errors())

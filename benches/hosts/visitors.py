@@ -1,4 +1,5 @@
-"""The visitors of a host: wrk with 20 connections, which asks for what it is given in turn, and says at any time how often it has asked.
+"""The visitors of a host: wrk with 20 connections, which asks for what it is given in turn, and says at any time how often it
+has asked.
 
 A long run's connections stay: in new ones the kernel finds its buffers' sizes anew, and an answer of 1 MiB then differs by 10 % of the
 CPU from one run to the next.
@@ -41,6 +42,13 @@ def milliseconds(text):
     # Minutes and hours, too: wrk reckons with a clock that may be set back.
     number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m|h)", text).groups()
     return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}[unit]
+
+
+def answered(said):
+    """The requests of a run of wrk, by what it says: all of them were answered, or this is the bench's end."""
+    if "Socket errors" in said or "Non-2xx" in said:
+        sys.exit(f"wrk: requests failed:\n{said}")
+    return int(re.search(r"(\d+) requests in", said).group(1))
 
 
 class Visitors:
@@ -95,11 +103,9 @@ class Visitors:
         return subprocess.Popen([*wrk, "--", str(self.requests), str(self.page), *self.hosts], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def read(self, said):
-        if "Socket errors" in said or "Non-2xx" in said:
-            sys.exit(f"wrk: requests failed:\n{said}")
         try:
             slowest = re.search(r"Latency\s+\S+\s+\S+\s+(\S+)", said).group(1)
-            return {"requests": int(re.search(r"(\d+) requests in", said).group(1)),
+            return {"requests": answered(said),
                     "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", said).group(1)),
                     "p99": milliseconds(re.search(r"\s99%\s+(\S+)", said).group(1)), "slowest": milliseconds(slowest)}
         except (AttributeError, ValueError):

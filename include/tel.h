@@ -4,7 +4,8 @@
  * Generated from src/ffi by cbindgen (`make header`); do not edit.
  *
  * Conventions
- *   Threads    Every function may be called from any thread at any time, unless it says otherwise.
+ *   Threads    Every function may be called from any thread at any time, unless it says otherwise, but none
+ *              from a signal handler.
  *   Blocking   tel_submit, tel_submit_for and tel_wants never wait. Statistics take locks held for microseconds.
  *              Everything else may take as long as it says.
  *   Ownership  What you pass in is yours, and is not used after the call. What is returned as const is not freed.

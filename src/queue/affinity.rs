@@ -3,7 +3,7 @@
 use super::shard::{Link, Shard};
 
 /// A thread's memory of one queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Affinity {
     queue: u64,
     shard: u32,
@@ -84,6 +84,9 @@ mod thread {
     /// Brings the affinity to the front, the others keeping their order.
     pub fn keep(affinity: Affinity) {
         let mut affinities = AFFINITIES.get();
+        if affinities[0] == affinity {
+            return;
+        }
         let place = affinities.iter().position(|kept| kept.is_to(affinity.queue)).unwrap_or(REMEMBERED - 1);
         affinities[..=place].rotate_right(1);
         affinities[0] = affinity;

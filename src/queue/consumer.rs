@@ -44,7 +44,7 @@ struct Place {
     gaps: Vec<Gap>,
     /// Where the cells given back end.
     head: u64,
-    /// Drain up to here: the tail as it stood when the drain began.
+    /// Drain up to here: the tail as it stood at the look.
     target: u64,
 }
 
@@ -96,7 +96,7 @@ impl Consumer {
         lines
     }
 
-    /// Notes how far the threads have come: the next [`Consumer::drain`] goes up to here and no further.
+    /// Notes how far the threads have come: the next [`Consumer::drain`] goes up to here, and further only where a link leads.
     ///
     /// Apart from `drain`, so that what the visitor looks things up in can be chosen after this: it is then no older
     /// than any line visited.
@@ -222,7 +222,7 @@ impl Consumer {
     /// Visits the finished line at `position`, after whatever the same thread may have pushed before it.
     ///
     /// A link is never part of a circle: it leads to lines that were claimed before this one was. So the recursion goes
-    /// back in time, and no deeper than there are shards.
+    /// back in time, each shard's lines once, and deeper than there are shards only by gaps that are finished meanwhile.
     fn visit_at(
         &mut self,
         index: usize,

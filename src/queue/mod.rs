@@ -7,7 +7,8 @@
 //! A push *claims* a run of cells with one compare-and-swap on the shard's tail word, copies the line into them, and
 //! publishes it by storing the line's *mark* into the first cell's slot of a separate mark array. Nothing is held
 //! between the claim and the mark: a thread that is preempted, or dies, in between hides its own line and nothing
-//! else, because the consumer steps over cells without a mark (a *gap*) and looks at them again later.
+//! else, because the consumer steps over cells without a mark (a *gap*) and looks at them again later. Cells are given
+//! back in turn, though: what comes in its ring's next round waits for it, and goes to the other rings.
 //!
 //! # Order
 //! Lines of one thread come out in the order they were pushed:
@@ -69,10 +70,10 @@ impl Layout {
     /// A shard's line counter has 23 bits, and a shard holds at most one line per cell.
     const MOST_CELLS: usize = 1 << 22;
 
-    /// Cuts `bytes` into about `wanted` shards, each able to hold a line of `max_line` bytes; `None` if not even one fits,
-    /// or if a line's length cannot be that.
+    /// Cuts `bytes` into `wanted` shards or up to twice as many, each able to hold a line of `max_line` bytes: fewer if so
+    /// many do not fit; `None` if not even one does, or if a line's length cannot be that.
     ///
-    /// Rings are powers of two; their number is free, so that little of `bytes` is left over.
+    /// Rings are powers of two, their number is free: of `bytes`, less is left over than one part in `wanted` + 1.
     pub fn new(bytes: usize, max_line: usize, wanted: usize) -> Option<Layout> {
         if max_line > shard::MOST_BYTES {
             return None;

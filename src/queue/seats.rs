@@ -3,7 +3,8 @@
 //! A thread-local of a shared library is found by a call through four tables in as many pages; after a host has worked on
 //! its own things for a request's length, that took more time than all else of a push. The thread's number is at hand: a
 //! queue keeps a *seat* for each number, found by its hash. A thread takes a free one at its first push and keeps it.
-//! Those that find none near go by a thread-local after all.
+//! Those that find none near go by a thread-local after all: some of a few hundred, and most of those that come after the
+//! first thousand.
 //!
 //! A seat is a word. All are in two pages, which the other threads' pushes keep in the processor's tables of pages: were they
 //! apart, a thread would find its own gone with every other request. And nobody writes to a seat but a thread that moves.
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 /// Of a queue: enough that a few hundred threads seldom look for the same one. A power of two.
-pub const SEATS: usize = 1024;
+const SEATS: usize = 1024;
 /// Seats at which a thread looks before it goes by a thread-local.
 const NEAR: usize = 8;
 
@@ -72,8 +73,13 @@ impl Seats {
                 if has == 0 {
                     let affinity = *proposal.get_or_insert_with(|| affinity::first(queue, shards));
                     // Relaxed: what a seat says is its thread's alone.
-                    if seat.compare_exchange(0, word(number, affinity), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                        return (affinity, Place(Some(place)));
+                    match seat.compare_exchange(0, word(number, affinity), Ordering::Relaxed, Ordering::Relaxed) {
+                        Ok(_) => return (affinity, Place(Some(place))),
+                        // A signal handler that pushed meanwhile.
+                        Err(has) if has >> SHARD_BITS == number => {
+                            return (Affinity::at(queue, shard_of(has)), Place(Some(place)))
+                        }
+                        Err(_) => {}
                     }
                 }
             }
@@ -143,11 +149,17 @@ fn thread_number() -> u64 {
 
 #[cfg(test)]
 impl Seats {
-    /// Leaves so many seats free. The rest is some other thread's.
-    pub fn take_all_but(&self, free: usize) {
-        for seat in &self.table.0[free..] {
-            seat.store(1 << SHARD_BITS, Ordering::Relaxed);
+    /// This thread finds no seat, unless it has one: the free ones near its own are some other thread's now.
+    pub fn crowd_out(&self) {
+        for step in 0..NEAR {
+            let seat = &self.table.0[(first(thread_number()) + step) % SEATS];
+            let _ = seat.compare_exchange(0, 1 << SHARD_BITS, Ordering::Relaxed, Ordering::Relaxed);
         }
+    }
+
+    /// Whether this thread has one, or takes one now.
+    pub fn seats_it(&self, queue: u64) -> bool {
+        self.recall(queue).1 .0.is_some()
     }
 }
 
@@ -186,7 +198,7 @@ mod tests {
     #[test]
     fn a_thread_without_a_seat_finds_it_too() {
         let queue = queue();
-        queue.seats.take_all_but(0);
+        queue.seats.crowd_out();
         for shard in [1, 0, 1] {
             let (mut affinity, place) = queue.seats.recall(queue.id);
             affinity.moved_to(shard);

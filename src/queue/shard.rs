@@ -335,6 +335,13 @@ impl Shard {
         Tail(self.tail().load(Ordering::Relaxed)).is_closed()
     }
 
+    /// Where claims end now.
+    pub fn end(&self) -> u64 {
+        // Acquire: for the consumer, the world is then no older than the claims, whose bytes come with their marks; and a
+        // thread that makes a link of it claims its next line after all of them.
+        Tail(self.tail().load(Ordering::Acquire)).position()
+    }
+
     /// Lines claimed since the consumer's count stood at `taken`.
     pub fn pushed_since(&self, taken: u64) -> u64 {
         Tail(self.tail().load(Ordering::Acquire)).count().wrapping_sub(taken) & COUNT_MASK
@@ -348,12 +355,6 @@ impl Shard {
 
 /// The consumer's half: to be called by the queue's one consumer only.
 impl Shard {
-    /// Where claims end now.
-    pub fn end(&self) -> u64 {
-        // Acquire: the world is then no older than the claims. Their bytes come with their marks.
-        Tail(self.tail().load(Ordering::Acquire)).position()
-    }
-
     pub fn cells(&self) -> usize {
         self.marks.len()
     }

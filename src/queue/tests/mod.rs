@@ -5,7 +5,7 @@ use super::shard::{Claim, Link, Stalled, LINK_BYTES};
 use super::*;
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 mod drain;

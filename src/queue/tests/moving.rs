@@ -95,30 +95,50 @@ fn a_gap_may_hide_a_link() {
     assert_eq!(lines.len(), 3);
 }
 
-/// A thread that pauses for long carries a link to a place that was drained, and used again, since.
+/// A thread that stands still for long in the middle of a push has a link to a place that was drained, and used again, since.
 #[test]
 fn stale_links_ask_for_nothing() {
-    let mut bench = Bench::new(3, 4);
-    for laps in 0..sized(40, 6) {
-        let mut sleeper = bench.thread(0);
-        bench.push_to(0, &mut sleeper, None, b"asleep");
-        assert_eq!(bench.drain_texts(), ["asleep"]);
-        let mut busy = bench.thread(0);
-        for _ in 0..laps {
-            bench.push_to(0, &mut busy, None, b"busy");
-            assert_eq!(bench.drain_texts(), ["busy"]);
+    for (old, new, expected) in [(0, 1, ["busy", "awake"]), (1, 0, ["awake", "busy"])] {
+        let mut bench = Bench::new(3, 4);
+        for laps in 0..sized(40, 6) {
+            let mut sleeper = bench.thread(0);
+            bench.push_to(old, &mut sleeper, None, b"asleep");
+            assert_eq!(bench.drain_texts(), ["asleep"]);
+            let half = bench.stall(new, &mut sleeper, b"awake");
+            let mut busy = bench.thread(0);
+            for _ in 0..laps {
+                bench.push_to(old, &mut busy, None, b"busy");
+                assert_eq!(bench.drain_texts(), ["busy"]);
+            }
+            // What lies in the old shard now is behind the link: it comes in its turn.
+            bench.push_to(old, &mut busy, None, b"busy");
+            bench.finish(half);
+            assert_eq!(bench.drain_texts(), expected);
+            assert_eq!(bench.used(), [0, 0, 0]);
         }
-        // What lies in shard 0 now is behind the link: it may come later, but must come once.
-        bench.push_to(0, &mut busy, None, b"busy");
-        bench.push_to(1, &mut sleeper, None, b"awake");
-        assert_eq!(bench.drain_texts(), ["busy", "awake"]);
-        assert_eq!(bench.used(), [0, 0, 0]);
     }
+}
+
+/// A thread with a seat in each of several queues, and one that goes by its thread-local in all.
+fn several(queues: usize, shards: usize, cells: usize) -> [Vec<Bench>; 2] {
+    [true, false].map(|seated| {
+        let benches: Vec<_> = (0..queues).map(|_| Bench::with_max_line(shards, cells, 40)).collect();
+        for bench in &benches {
+            if !seated {
+                bench.queue.seats.crowd_out();
+            }
+            assert_eq!(bench.queue.seats.seats_it(bench.queue.id), seated);
+        }
+        benches
+    })
 }
 
 #[test]
 fn a_thread_keeps_its_order_in_several_queues() {
-    let mut benches: Vec<_> = (0..8).map(|_| Bench::with_max_line(2, 2, 40)).collect();
+    several(8, 2, 2).into_iter().for_each(keeps_its_order);
+}
+
+fn keeps_its_order(mut benches: Vec<Bench>) {
     for round in 0..sized(50, 2) {
         let lines: Vec<_> = (0..4).map(|line| format!("{round} {line}")).collect();
         // Another thread's lines fill the lower shard, so that the first two go to the upper one; then they make way,
@@ -152,7 +172,10 @@ fn a_thread_keeps_its_order_in_several_queues() {
 
 #[test]
 fn a_ninth_queue_loses_no_line() {
-    let mut benches: Vec<_> = (0..12).map(|_| Bench::with_max_line(3, 4, 40)).collect();
+    several(12, 3, 4).into_iter().for_each(loses_no_line);
+}
+
+fn loses_no_line(mut benches: Vec<Bench>) {
     for round in 0..5 {
         for bench in &benches {
             bench.queue.push(Some(b"c83"), format!("{round}").as_bytes()).unwrap();

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -134,6 +135,18 @@ name_is_taken(const char *name)
 }
 
 /*
+ * varnishd writes the name into a line of words, and every program that reads Varnish's shared memory ends in an assertion
+ * where that has one too many, or a quote.
+ */
+static void
+make_one_word(char *name)
+{
+	for (; *name != '\0'; name++)
+		if (!isalnum((unsigned char)*name) && strchr("._-", *name) == NULL)
+			*name = '_';
+}
+
+/*
  * The group's name in varnishstat: the file's without what is behind its last dot, and where another producer has that,
  * with the lowest number from 2 that none has. It keeps it, as requests may be counting there. NULL: out of memory.
  */
@@ -150,8 +163,9 @@ free_name(const char *path)
 	if (name == NULL)
 		return (NULL);
 	(void)snprintf(name, room, "%.*s", (int)len, file);
+	make_one_word(name);
 	for (unsigned n = 2; name_is_taken(name); n++)
-		(void)snprintf(name, room, "%.*s-%u", (int)len, file, n);
+		(void)snprintf(name + len, room - len, "-%u", n);
 	return (name);
 }
 
@@ -306,8 +320,6 @@ producer_release(struct producer *p)
 {
 	struct entry *e = (struct entry *)p;
 
-	if (p == NULL)
-		return;
 	(void)pthread_mutex_lock(&lock);
 	if (--e->users > 0) {
 		(void)pthread_mutex_unlock(&lock);
@@ -323,6 +335,12 @@ producer_release(struct producer *p)
 		(void)tel_producer_close(e->producer.tel, 0);
 		entry_free(e);
 	}
+}
+
+const char *
+producer_path(const struct producer *p)
+{
+	return (((const struct entry *)p)->path);
 }
 
 int64_t

@@ -36,6 +36,9 @@ producer_tel(const struct producer *p)
 /* Never waits for Kafka: a producer that nobody has any more delivers what it holds on a thread of its own. */
 void producer_release(struct producer *);
 
+/* The configuration's file. */
+const char *producer_path(const struct producer *);
+
 /* A counter by its name, libtel's or this module's; -1 if there is none of that name. */
 int64_t producer_counter(const struct producer *, const char *name);
 

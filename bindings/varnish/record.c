@@ -185,13 +185,16 @@ read_account(const struct format *f, const struct acct_req *a, struct late_recor
 	}
 }
 
-/* The workspace lies behind the log's buffer: that is what a text at the buffer's very end has for its slack. */
+/*
+ * The log's buffer and the workspace behind it, with other things in between, are one piece of memory (Req_New of varnishd):
+ * that is what a text at the buffer's very end has for its slack.
+ */
 static bool
 has_slack(const struct req *req)
 {
-	const char *end = (const char *)req->vsl->wlp, *buffer = (const char *)req->vsl->wle, *ws = req->ws->s;
+	const char *end = (const char *)req->vsl->wlp, *buffer = (const char *)req->vsl->wle;
 
-	return (end + SLACK <= buffer || (buffer <= ws && (size_t)(ws - buffer) < SLACK));
+	return (end + SLACK <= (buffer <= req->ws->s ? req->ws->e : buffer));
 }
 
 bool

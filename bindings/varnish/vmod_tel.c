@@ -150,9 +150,9 @@ vmod_producer_reload(VRT_CTX, struct vmod_tel_producer *o)
 	if (tel != NULL && tel_reload_clients(tel, NULL, why, sizeof why) == TEL_OK)
 		return;
 	if (ctx->vsl != NULL)
-		VSLb(ctx->vsl, SLT_Error, "tel: reload: %s", why);
+		VSLb(ctx->vsl, SLT_Error, "tel: %s: reload: %s", producer_path(o->producer), why);
 	else
-		VSL(SLT_Error, 0, "tel: reload: %s", why);
+		VSL(SLT_Error, 0, "tel: %s: reload: %s", producer_path(o->producer), why);
 }
 
 VCL_INT
@@ -199,10 +199,16 @@ vmod_access_log__fini(struct vmod_tel_access_log **object)
 }
 
 static void
-submit_line(const struct pending *p, tel_producer *tel, const char *line, const struct writer *w)
+submit_line(const struct pending *p, tel_producer *tel, const char *line, struct writer *w)
 {
-	int result = tel_submit_for(tel, p->client, p->client_len, line, (size_t)(w->p - line));
+	int result;
 
+	/* Submit would take it for the line's own end: it is escaped here, into the slack if need be, as others are there. */
+	if (unlikely(w->p > line && w->p[-1] == '\n')) {
+		w->p[-1] = '\\';
+		*w->p++ = 'n';
+	}
+	result = tel_submit_for(tel, p->client, p->client_len, line, (size_t)(w->p - line));
 	if (likely(result == TEL_OK))
 		return;
 	COUNT(p->producer, log_refused);

@@ -31,6 +31,8 @@ static const struct {
 	{ "%{Host}q", "%{Host}q: there is no such directive" },
 	{ "%{m}T", "%{m}T: the unit is none of s, ms, us" },
 	{ "%{}t", "%{}t: the time has no text, or one of more than 63 bytes" },
+	{ "%{%A" NAME_50 "nnnnn}t", "%{%A" NAME_50 "nnnnn}t: the time has no text, or one of more than 63 bytes" },
+	{ "%{%B" NAME_50 "nnnnn}t", "%{%B" NAME_50 "nnnnn}t: the time has no text, or one of more than 63 bytes" },
 	{ "%{Varnish:nix}x", "%{Varnish:nix}x: there is no such value" },
 	{ "%{VSL:}x", "%{VSL:}x: the tag is missing" },
 	{ "%{VSL:Nix}x", "%{VSL:Nix}x: no log tag has this name" },
@@ -48,6 +50,7 @@ static const struct {
 
 /* Every kind of directive; the longest name there may be; a backslash and a percent sign at the ends of truncations. */
 static const char *const good[] = {
+	"%{%A" NAME_50 "nnnn}t %{%B" NAME_50 "nnnn}t",
 	"%b %D %H %h %I %l %m %O %q %r %s %t %T %U %u",
 	"\\\"%s\\\" tab\\t\\n\\\\ \\% %{X-Two}i %{X-Foo}o %{sec}t %{msec_frac}t %{%d/%b}t %{ms}T",
 	"%{Varnish:time_firstbyte}x%{Varnish:hitmiss}x%{Varnish:handling}x%{Varnish:side}x%{Varnish:vxid}x",

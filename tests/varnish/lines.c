@@ -140,6 +140,7 @@ main(void)
 		req->vsl->wlb = buffer;
 		req->vsl->wlp = req->vsl->wle = buffer + (end - words);
 		req->ws->s = (char *)req->vsl->wle;
+		req->ws->e = req->ws->s + SLACK;
 		req->vsl->wid = WID;
 		req->acct.req_hdrbytes = (uint64_t)rand();
 		req->res_mode = rand() % 10 == 0 ? RES_PIPE : 0;

@@ -326,6 +326,27 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual(len(values), varnish.counters()["TEL.tel.submitted"])
         self.assertEqual(self.kafka.end(victim), 0)
 
+    def test_a_newline_at_the_end_arrives_as_those_within(self):
+        varnish = self.start("""
+            vcl 4.1;
+            import tel from "%s";
+            backend default none;
+            sub vcl_init { new a = tel.access_log("%s", {"%%m\\n%%s\\n"}); }
+            sub vcl_recv { a.log("c83"); return (synth(200)); }
+            """ % (servers.VMOD, self.config))
+        varnish.get("/")
+        servers.wait_for(lambda: varnish.counters()["TEL.tel.delivered"] == 1, "delivered")
+        self.assertEqual(self.kafka.read(self.topic), [b"GET\\n200\\n"])
+
+    def test_as_many_headers_as_a_request_may_have(self):
+        headers = "".join(f"X-{n:02}: {'h' * 300}\r\n" for n in range(56)) + f"X-Forwarded-For: {'f' * 300}\r\n"
+        for buffer, counter in (("16k", "log_lost_records"), ("64k", "log_lines")):
+            varnish = self.start(vcl(self.config, tag=buffer), parameters=[f"vsl_buffer={buffer}"])
+            self.assertIn(b"200", varnish.get(f"/{'p' * 1500}", headers))
+            servers.wait_for(lambda: varnish.counters()[f"TEL.tel.{counter}"] == 1, f"{counter} with a buffer of {buffer}")
+            varnish.cli("stop")
+        self.assertEqual([line[:10] for line in self.kafka.read(self.topic)], [b"64k GET /p"])
+
     def test_file_that_the_worker_may_not_read(self):
         self.assertEqual(os.geteuid(), 0, "varnishd changes its user only as root: run the tests as root")
         varnish = self.start(EMPTY)

@@ -261,9 +261,14 @@ ngx_http_tel_compile_client(ngx_conf_t *cf, ngx_http_tel_log_t *log,
         return NGX_ERROR;
     }
 
-    /* one variable and nothing else can be read without a copy */
+    /*
+     * one variable and nothing else can be read without a copy; $1 is none
+     * but a part of the last regex's match, whatever text follows it
+     */
 
-    if (value->data[0] != '$') {
+    if (value->data[0] != '$'
+        || (value->data[1] >= '1' && value->data[1] <= '9'))
+    {
         return NGX_OK;
     }
 
@@ -281,12 +286,6 @@ ngx_http_tel_compile_client(ngx_conf_t *cf, ngx_http_tel_log_t *log,
         if (!isalnum(*p) && *p != '_') {
             return NGX_OK;
         }
-    }
-
-    /* $1 is no variable but a part of the last regex's match */
-
-    if (name.len == 1 && name.data[0] >= '1' && name.data[0] <= '9') {
-        return NGX_OK;
     }
 
     log->index = ngx_http_get_variable_index(cf, &name);

@@ -152,9 +152,20 @@ ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_format_t *format,
     size = NGX_HTTP_TEL_LINE;
 
     for ( ;; ) {
-        p = ngx_http_tel_line_write(r, format, buf, buf + size);
+        p = ngx_http_tel_line_write(r, format, buf, buf + size - 1);
 
         if (p != NULL) {
+
+            /*
+             * libtel would take it for the line's own end: it is escaped
+             * here, as others are there
+             */
+
+            if (p > buf && p[-1] == '\n') {
+                p[-1] = '\\';
+                *p++ = 'n';
+            }
+
             line->data = buf;
             line->len = p - buf;
             return NGX_OK;

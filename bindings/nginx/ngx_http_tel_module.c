@@ -91,6 +91,7 @@ static ngx_int_t
 ngx_http_tel_log_handler(ngx_http_request_t *r)
 {
     ngx_str_t                 client, line, condition;
+    ngx_int_t                 rc;
     ngx_uint_t                i;
     tel_producer             *p;
     ngx_http_tel_log_t       *log;
@@ -106,7 +107,13 @@ ngx_http_tel_log_handler(ngx_http_request_t *r)
 
     for (i = 0; i < tlcf->logs->nelts; i++) {
 
-        if (ngx_http_tel_client(r, &log[i], &client) != NGX_OK) {
+        rc = ngx_http_tel_client(r, &log[i], &client);
+
+        if (rc == NGX_ERROR) {
+            log[i].producer->unavailable++;
+        }
+
+        if (rc != NGX_OK) {
             continue;
         }
 
@@ -150,7 +157,7 @@ ngx_http_tel_log_handler(ngx_http_request_t *r)
 }
 
 
-/* NGX_DECLINED if the request is nobody's. */
+/* NGX_DECLINED if the request is nobody's, NGX_ERROR if that cannot be said. */
 
 static ngx_int_t
 ngx_http_tel_client(ngx_http_request_t *r, ngx_http_tel_log_t *log,
@@ -161,7 +168,11 @@ ngx_http_tel_client(ngx_http_request_t *r, ngx_http_tel_log_t *log,
     if (log->index != NGX_ERROR) {
         vv = ngx_http_get_flushed_variable(r, log->index);
 
-        if (vv == NULL || vv->not_found) {
+        if (vv == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (vv->not_found) {
             return NGX_DECLINED;
         }
 
@@ -169,7 +180,7 @@ ngx_http_tel_client(ngx_http_request_t *r, ngx_http_tel_log_t *log,
         client->len = vv->len;
 
     } else if (ngx_http_complex_value(r, log->client, client) != NGX_OK) {
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     return client->len ? NGX_OK : NGX_DECLINED;

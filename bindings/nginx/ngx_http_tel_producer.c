@@ -146,6 +146,11 @@ ngx_http_tel_producer_start(ngx_cycle_t *cycle, ngx_http_tel_producer_t *tp)
     tp->retry = ngx_time() + NGX_HTTP_TEL_RETRY;
 
     if (ngx_http_tel_messages_open(cycle) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
+                      "tel_producer \"%V\" cannot be started without a "
+                      "connection for its messages; its lines are dropped, "
+                      "and it is tried again in %d s",
+                      &tp->name, NGX_HTTP_TEL_RETRY);
         return;
     }
 

@@ -25,6 +25,7 @@ class Checked(unittest.TestCase):
         self.says("tel_producer edge config=@FOLDER@/edge.json; tel_log edge Combined client=${host};", ok=True)
         self.says("tel_producer edge config=edge.json; tel_log edge combined client=c83;", ok=True)
         self.says("tel_producer edge config=edge.json; tel_log off;", ok=True)
+        self.says("tel_producer edge config=edge.json; server { location ~ ^/(..) { tel_log edge combined client=$1x; } }", ok=True)
         self.says("", ok=True)
 
     def test_a_wrong_configuration_names_file_line_and_reason(self):

@@ -16,7 +16,28 @@ HTTP = """
 """
 
 
+RAW_END = """
+    log_format end escape=none '$status $uri';
+    tel_producer edge config=edge.json;
+    server { listen 127.0.0.1:@PORT@;
+             location / { access_log @FOLDER@/access.log end; tel_log edge end client=ends; return 200 ok; }
+             location /tel { tel_status; access_log off; } }
+"""
+
+
 class Forge(unittest.TestCase):
+    def test_a_line_ends_where_its_format_does(self):
+        kafka = Kafka.shared()
+        kafka.topics(["ends"])
+        with Nginx(RAW_END, clients=["ends"], producers={"edge": {"kafka": {
+                "bootstrap.servers": kafka.servers, "linger.ms": 20, "broker.address.family": "v4"}}}) as nginx:
+            for path in ("/a%0a", "/b%0d%0a", "/c%0a%0a", "/d%0d", "/" + "e" * 8000 + "%0a"):
+                nginx.get(path)
+            nginx.settled(5)
+            lines = sorted(kafka.read("ends"))
+            self.assertEqual(lines[:4], [b"200 /a\\n", b"200 /b\\r\\n", b"200 /c\\n\\n", b"200 /d\\r"])
+            self.assertEqual(lines[4], b"200 /" + b"e" * 8000 + b"\\n")
+
     def test_another_id_in_a_request(self):
         kafka = Kafka.shared()
         kafka.topics(["honest", "victim"])

@@ -142,7 +142,7 @@ static void
 make_one_word(char *name)
 {
 	for (; *name != '\0'; name++)
-		if (!isalnum((unsigned char)*name) && strchr("._-", *name) == NULL)
+		if (!isalnum((unsigned char)*name) && strchr("._:-", *name) == NULL)
 			*name = '_';
 }
 

@@ -73,13 +73,8 @@ impl Seats {
                 if has == 0 {
                     let affinity = *proposal.get_or_insert_with(|| affinity::first(queue, shards));
                     // Relaxed: what a seat says is its thread's alone.
-                    match seat.compare_exchange(0, word(number, affinity), Ordering::Relaxed, Ordering::Relaxed) {
-                        Ok(_) => return (affinity, Place(Some(place))),
-                        // A signal handler that pushed meanwhile.
-                        Err(has) if has >> SHARD_BITS == number => {
-                            return (Affinity::at(queue, shard_of(has)), Place(Some(place)))
-                        }
-                        Err(_) => {}
+                    if seat.compare_exchange(0, word(number, affinity), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                        return (affinity, Place(Some(place)));
                     }
                 }
             }

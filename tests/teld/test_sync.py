@@ -453,13 +453,11 @@ class Size(SyncCase):
         seconds = 10
         before = teld.as_process().threads()
         let_pass(seconds)
-        after = teld.as_process().threads()
         names = {}
         cpu = 0
-        for thread, (name, on_processor, sleeps) in after.items():
-            _, earlier, slept = before.get(thread, (name, 0, 0))
-            names[name] = names.get(name, 0) + (sleeps - slept) / seconds
-            cpu += (on_processor - earlier) / 1e9
+        for name, on_processor, sleeps in teld.as_process().threads_since(before):
+            names[name] = names.get(name, 0) + sleeps / seconds
+            cpu += on_processor / 1e9
         own = sum(rate for name, rate in names.items() if name.startswith("teld"))
         print(f"  idle: {own:.1f} wake-ups a second of its own threads, {cpu / seconds:.3%} of a core; all: {names}")
         self.assertLess(own, 3)

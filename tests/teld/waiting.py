@@ -132,6 +132,14 @@ class Process:
             found[task.name] = (name, on_processor, sleeps)
         return found
 
+    def threads_since(self, before):
+        """Of each thread: its name, nanoseconds on a processor and how often it went to sleep, since `threads` said `before`."""
+        found = []
+        for thread, (name, on_processor, sleeps) in self.threads().items():
+            _, earlier, slept = before.get(thread, (name, 0, 0))
+            found.append((name, on_processor - earlier, sleeps - slept))
+        return found
+
     def kill(self):
         os.kill(self.pid, signal.SIGKILL)
 

@@ -79,7 +79,7 @@ new_cluster_id() { printf 'T%s\n' "$(openssl rand -base64 16 | tr '+/' '-_' | cu
 
 format_data() {
   [ ! -f "$dir/data/meta.properties" ] || return 0
-  java -Xmx256m -XX:TieredStopAtLevel=1 "${log4j[@]}" -Dtel.log=WARN -cp "$jars/*" kafka.tools.StorageTool \
+  java -Xmx256m -XX:TieredStopAtLevel=1 "$(class_archive format)" "${log4j[@]}" -Dtel.log=WARN -cp "$jars/*" kafka.tools.StorageTool \
     format --ignore-formatted -t "$(new_cluster_id)" -c "$dir/server.properties" >"$dir/format.log" 2>&1 ||
     die "could not format $dir/data: $(tail -n 20 "$dir/format.log")"
 }
@@ -95,7 +95,8 @@ exec_broker() {
   # Every partition keeps files open. Only root may go beyond the hard limit.
   ulimit -n 262144 2>/dev/null || ulimit -n "$(ulimit -Hn)"
   cd "$dir"
-  exec env --default-signal java "-Xmx${TEL_KAFKA_HEAP:-768m}" "${log4j[@]}" -cp "$jars/*" kafka.Kafka "$dir/server.properties"
+  exec env --default-signal java "-Xmx${TEL_KAFKA_HEAP:-768m}" \
+    "-XX:TieredStopAtLevel=${TEL_KAFKA_TIER:-4}" "$(class_archive broker)" "${log4j[@]}" -cp "$jars/*" kafka.Kafka "$dir/server.properties"
 }
 
 # launch PORT SECONDS: starts the broker ($broker) and a JVM that asks it until it answers. Fails as soon as the broker

@@ -8,12 +8,24 @@ sources=("$here/Admin.java" "$here/Probe.java")
 # a broker that runs from the old one keeps its jars.
 hash_of() { cat "$@" | sha256sum | cut -c1-12; }
 jars=$libs/jars-$(hash_of "$here/pom.xml")
-classes=$libs/classes-$(hash_of "$here/pom.xml" "${sources[@]}")
+classes=$libs/classes-$(hash_of "$here/pom.xml" "${sources[@]}" "$here/install.sh")
+archives=$libs/archives-$(hash_of "$here/pom.xml" "${sources[@]}" "$here/install.sh" "$here/broker.sh")
 
 log4j=(-Dlog4j2.configurationFile="$here/log4j2.properties" -Dlog4j2.contextSelector=org.apache.logging.log4j.core.selector.BasicContextSelector)
+
+# What a JVM loads, it takes from an archive that an earlier one has left (JEP 350), which halves the time until it is up. One
+# whose JVM, jars or options are others by now is passed over. TEL_KAFKA_RECORD: the folder of archives that are being made.
+class_archive() { # NAME
+  if [ -n "${TEL_KAFKA_RECORD-}" ]; then
+    printf '%s\n' "-XX:ArchiveClassesAtExit=$TEL_KAFKA_RECORD/$1.jsa"
+  else
+    printf '%s\n' "-XX:SharedArchiveFile=$archives/$1.jsa"
+  fi
+}
+
 # Short-lived: what counts is how soon they are up, not how fast they get.
-client_java=(java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
-  "${log4j[@]}" -Dtel.log=OFF -cp "$classes:$jars/*")
+client_java=(java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto "$(class_archive client)"
+  "${log4j[@]}" -Dtel.log=OFF -cp "$classes/*:$jars/*")
 
 java_is_new() {
   local v
@@ -23,8 +35,8 @@ java_is_new() {
 
 # The packages that would bring what is missing, one a line; with `names`, the tools themselves.
 missing() {
-  { command -v java && command -v javac && java_is_new; } >/dev/null 2>&1 ||
-    if [ "${1-}" = names ]; then echo "java and javac (JDK 17 or later)"; else echo jdk; fi
+  { command -v java && command -v javac && command -v jar && java_is_new; } >/dev/null 2>&1 ||
+    if [ "${1-}" = names ]; then echo "java, javac and jar (JDK 17 or later)"; else echo jdk; fi
   command -v mvn >/dev/null || if [ "${1-}" = names ]; then echo mvn; else echo maven; fi
   command -v openssl >/dev/null || echo openssl
 }
@@ -59,8 +71,24 @@ fill_jars() {
 }
 
 fill_classes() {
-  javac -d "$1" -cp "$jars/*" "${sources[@]}" || die "the Java helpers do not compile"
+  # In a jar, as an archive knows no classes of folders.
+  javac -d "$1/classes" -cp "$jars/*" "${sources[@]}" || die "the Java helpers do not compile"
+  jar --create --file "$1/helpers.jar" -C "$1/classes" .
+  rm -r "$1/classes"
 }
+
+# Runs a broker once, from its first start to its end.
+fill_archives() (
+  broker=$1/broker
+  end_children_on_exit
+  # Whatever is left of it when this is interrupted.
+  trap '[ ! -d "$broker" ] || "$here/kafka" kill "$broker"; end_children' EXIT
+  export TEL_KAFKA_RECORD=$1
+  "$here/kafka" start "$broker" >/dev/null &
+  wait $! || die "the first broker did not start"
+  "$here/kafka" stop "$broker"
+  rm -r "$broker"
+)
 
 # Makes folder $2 with function $1, whole or not at all: an interrupted make leaves only a .part folder, which the
 # next one, alone under the lock, throws away.
@@ -74,7 +102,7 @@ make_folder() {
 
 # In a subshell: the lock is given back however it ends.
 install_all() {
-  if [ -d "$jars" ] && [ -d "$classes" ] && command -v java >/dev/null && command -v openssl >/dev/null; then
+  if [ -d "$jars" ] && [ -d "$classes" ] && [ -d "${TEL_KAFKA_RECORD:-$archives}" ] && command -v java >/dev/null && command -v openssl >/dev/null; then
     return 0
   fi
   (
@@ -85,6 +113,7 @@ install_all() {
     install_tools
     make_folder fill_jars "$jars"
     make_folder fill_classes "$classes"
+    make_folder fill_archives "$archives"
   ) &
   wait $!
 }

@@ -7,6 +7,7 @@ from system import Failed
 
 # A shorter line would be found by chance.
 SHORTEST = 32
+ANY_KEY = b"PRIVATE KEY-----"
 KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)\n-----END", re.S)
 
 
@@ -21,22 +22,20 @@ def forms(key):
     return [*(line for line in key.split(b"\n") if len(line) >= SHORTEST), base64.b64decode(key)]
 
 
-def check(system, tokens, folders):
-    """Looks for these tokens, the passphrase of the authority's key and that key, and the keys that are in the folders."""
-    control = system.control.folder
-    made = keys([*folders, *(edge.folder for edge in system.edges)])
-    texts = [token.encode() for token in [system.control.token, *tokens]]
-    texts.append((control / "ca-passphrase").read_bytes().strip())
-    secrets = [*texts, *(form for key in [*made, *keys([control / "ca"])] for form in forms(key))]
-    if len(made) <= len(system.edges) or not all(len(secret) >= SHORTEST for secret in secrets):
-        raise Failed(f"{len(made)} keys are there to be looked for, or a secret is too short")
+def check(control, tokens, made):
+    """Looks for tel-control's own token and these, for the passphrase of the authority's key and that key, and for the keys that were made."""
+    texts = [token.encode() for token in [control.token, *tokens]]
+    texts.append((control.folder / "ca-passphrase").read_bytes().strip())
+    secrets = [*texts, *(form for key in [*made, *keys([control.folder / "ca"])] for form in forms(key))]
+    if not all(len(secret) >= SHORTEST for secret in secrets):
+        raise Failed("a secret is too short to be looked for")
     # With what SQLite keeps beside it.
-    places = [system.control.program.log, *control.glob("tel-control.db*")]
+    places = [control.program.log, *control.folder.glob("tel-control.db*")]
     for place in places:
         content = place.read_bytes()
-        for secret in secrets:
+        for secret in [*secrets, ANY_KEY]:
             if secret in content:
                 raise Failed(f"{place} holds a secret that begins with {secret[:6]!r}")
-    if not all((control / name).stat().st_size for name in ["tel-control.db", "tel-control.log"]):
+    if not all((control.folder / name).stat().st_size for name in ["tel-control.db", "tel-control.log"]):
         raise Failed("the database or the log is empty")
     print(f"secrets: {len(texts)} tokens and passphrases and {len(made)} keys are in none of {len(places)} files", flush=True)

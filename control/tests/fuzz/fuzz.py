@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent.parent / "examples" / "stack"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent.parent / "examples" / "stack")]
+import leaks  # noqa: E402
 from system import CONTROL, Control, Failed, Kafka  # noqa: E402
 
 # What is made up makes topics by the hundred.
@@ -34,18 +35,9 @@ def fuzz(schemathesis, url, folder, token, token_id, arguments):
     return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL).returncode == 0
 
 
-def secrets_and_panics(control, tokens):
-    """What should be neither in the log nor in the database, with what SQLite keeps beside it."""
-    secrets = [b"PRIVATE KEY", (control.folder / "ca-passphrase").read_bytes().strip(), *(token.encode() for token in tokens)]
-    found = []
-    for place in [control.program.log, *control.folder.glob("tel-control.db*")]:
-        content = place.read_bytes()
-        found += [f"{place} holds a secret: {secret[:12]}…" for secret in secrets if secret in content]
-    log = control.program.log.read_text(errors="replace")
-    found += [line for line in log.splitlines() if "panicked" in line]
-    if not (control.folder / "tel-control.db").stat().st_size:
-        found.append("the database is empty")
-    return found
+def panics(control):
+    """What the log has of them."""
+    return [line for line in control.program.log.read_text(errors="replace").splitlines() if "panicked" in line]
 
 
 def main():
@@ -69,7 +61,11 @@ def main():
             print(f"== as {who}", flush=True)
             if not fuzz(schemathesis, control.url, folder / who, token, ids[of], arguments):
                 complaints.append(f"the answers to the {who} are not as the document has them")
-        complaints += secrets_and_panics(control, [control.token, client])
+        complaints += panics(control)
+        try:
+            leaks.check(control, [client], set())
+        except Failed as leak:
+            complaints.append(str(leak))
         if control.end() != 0:
             complaints.append(f"tel-control ended badly:\n{control.program.said()}")
     except Failed as error:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent.parent / "examples" / "stack"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent.parent / "examples" / "stack")]
 import agreement  # noqa: E402
 import leaks  # noqa: E402
 import rights  # noqa: E402
@@ -188,7 +188,10 @@ def main():
             Path(sys.argv[3]).write_text(json.dumps({"edges": EDGES, "stages": STAGES, "runs": runs}, indent=1) + "\n")
         if len(sys.argv) < 4:
             rights.check(system, work)
-        leaks.check(system, secrets, [work])
+        made = leaks.keys([work, *(edge.folder for edge in system.edges)])
+        if len(made) <= len(system.edges):
+            raise Failed(f"only {len(made)} keys are there to be looked for")
+        leaks.check(system.control, secrets, made)
         ended, browser = browser, None
         if complaints := ended.end():
             raise Failed(f"pages complained: {complaints}")

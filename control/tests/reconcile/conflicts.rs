@@ -4,9 +4,7 @@ use crate::system::{delete_topics, until, Place};
 use crate::{id, operator};
 use tel_control::app::now;
 use tel_control::error::Kind;
-use tel_control::kafka::admin::{
-    Acl, ConfigChange, ConfigOf, ConfigSource, NewTopic, Operation, Pattern, ResourceType,
-};
+use tel_control::kafka::admin::{Acl, ConfigChange, ConfigOf, ConfigSource, Operation, Pattern, ResourceType};
 use tel_control::kafka::groups;
 use tel_control::onboarding::{clients, credentials};
 use tel_control::reconcile;
@@ -26,9 +24,8 @@ async fn conflicts_are_told_and_stay() {
         system.await_listed(client).await;
     }
     let admin = place.admin();
-    let new = |name: &str| NewTopic { name: name.into(), partitions: 1, replication: 1, config: Default::default() };
     delete_topics(place.broker(), &["logs.anew"]).await;
-    admin.create_topics(&[new("logs.anew")]).unwrap().remove(0).unwrap();
+    place.create_topic("logs.anew").await;
     let of = ConfigOf::Topic("logs.set".into());
     let set = vec![ConfigChange::Set("retention.ms".into(), "123456".into())];
     admin.alter_configs(&[(of.clone(), set)]).unwrap().remove(0).unwrap();
@@ -81,10 +78,8 @@ async fn a_topic_of_others_is_the_client_s_only_by_an_operator_s_word() {
     let place = Place::on_shared().await;
     place.configure("tel.db", r#"{"full_pass_seconds": 1, "grace_period_hours": 0}"#);
     let admin = place.admin();
-    let new = NewTopic { name: "logs.theirs".into(), partitions: 1, replication: 1, config: Default::default() };
-    admin.create_topics(&[new]).unwrap().remove(0).unwrap();
+    let theirs = place.create_topic("logs.theirs").await;
     place.broker().probe(&["write admin logs.theirs line".into()]);
-    let theirs = place.topic("logs.theirs").unwrap().id;
     let lines = || groups::extents(admin, "logs.theirs", 1).unwrap()[&0].end;
     let of = [ConfigOf::Topic("logs.theirs".into())];
     let source = || admin.describe_configs(&of, &["segment.ms"]).unwrap().remove(0).unwrap().remove(0).source;

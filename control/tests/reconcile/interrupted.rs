@@ -4,7 +4,7 @@ use crate::killed::{ends_well, kill_at, Others, WITH};
 use crate::system::{delete_topics, until, Place};
 use crate::{edge, id, operator};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use tel_control::kafka::admin::{NewTopic, TopicId};
+use tel_control::kafka::admin::TopicId;
 use tel_control::onboarding::{clients, credentials, edges};
 use tel_control::reconcile;
 use tel_control::store::{Added, Step, StepState};
@@ -17,7 +17,7 @@ async fn while_leaving_is_undone() {
     let place = Place::on_shared().await;
     place.configure("tel.db", WITH_GRACE);
     let app = place.app().await;
-    let others = Others::make(&place, &app);
+    let others = Others::make(&place, &app).await;
     app.store().close().await;
     // On the way out, or on the way back.
     let halts = [
@@ -102,14 +102,12 @@ async fn while_a_topic_is_taken_over() {
     let place = Place::on_shared().await;
     place.configure("tel.db", WITH);
     let app = place.app().await;
-    let others = Others::make(&place, &app);
+    let others = Others::make(&place, &app).await;
     app.store().close().await;
     for halt in ["settings-noted", "topics-applied", "topics-recorded", "rights-applied", "list-published"] {
         let name = format!("over-{halt}");
         let topic = format!("logs.{name}");
-        let new = NewTopic { name: topic.clone(), partitions: 1, replication: 1, config: Default::default() };
-        place.admin().create_topics(&[new]).unwrap().remove(0).unwrap();
-        let theirs = place.topic(&topic).unwrap().id;
+        let theirs = place.create_topic(&topic).await;
         let system = place.start().await;
         clients::subscribe(&system.app, &operator(), &id(&name), None).await.unwrap();
         credentials::issue(&system.app, &operator(), &id(&name), None).await.unwrap();
@@ -133,7 +131,7 @@ async fn while_edges_come_and_go() {
     let system = place.start().await;
     // The control topics are there.
     until("it leads", || async { reconcile::status(&system.app).role == reconcile::Role::Leading }).await;
-    let others = Others::make(&place, &system.app);
+    let others = Others::make(&place, &system.app).await;
     system.stop().await;
     let principal = |name: &str| format!("User:CN=edge:{name}");
     for retires in [false, true] {

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use tel_control::app::App;
 use tel_control::config::Config;
-use tel_control::kafka::admin::{Acl, NewTopic, Operation, Pattern, ResourceType};
+use tel_control::kafka::admin::{Acl, Operation, Pattern, ResourceType};
 use tel_control::kafka::quotas::{self, Limit, QuotaChange};
 use tel_control::onboarding::{clients, credentials};
 use tel_control::store::{CredentialState, Step, StepState};
@@ -55,10 +55,9 @@ pub struct Others {
 const ALICE: &str = "User:CN=alice";
 
 impl Others {
-    pub fn make(place: &Place, app: &App) -> Others {
-        let new =
-            |name: &str| NewTopic { name: name.into(), partitions: 1, replication: 1, config: Default::default() };
-        place.admin().create_topics(&[new("logs.bystander"), new("bystander")]).unwrap();
+    pub async fn make(place: &Place, app: &App) -> Others {
+        place.create_topic("logs.bystander").await;
+        place.create_topic("bystander").await;
         let right = Acl::allow(ALICE, Operation::Read, ResourceType::Topic, Pattern::Prefixed, "logs.");
         place.admin().create_acls(&[right]).unwrap().remove(0).unwrap();
         let quota = QuotaChange { principal: ALICE.into(), limit: Limit::ConsumerBytes, bytes_per_second: Some(77.0) };
@@ -106,7 +105,7 @@ async fn while_it_brings_a_client_up() {
     let place = Place::on_shared().await;
     place.configure("tel.db", WITH);
     let app = place.app().await;
-    let others = Others::make(&place, &app);
+    let others = Others::make(&place, &app).await;
     app.store().close().await;
     for halt in [
         "marker-renewed",
@@ -165,7 +164,7 @@ async fn while_a_client_leaves_and_its_topic_is_deleted() {
     let place = Place::on_shared().await;
     place.configure("tel.db", WITH);
     let app = place.app().await;
-    let others = Others::make(&place, &app);
+    let others = Others::make(&place, &app).await;
     let halts = ["list-removed", "rights-applied", "quotas-applied", "deletion-begun", "topics-deleted"];
     for halt in halts {
         let client = id(&format!("k-{halt}"));

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::{Duration, Instant};
 use tel_control::app::{now, App};
 use tel_control::ca::IssuedCredential;
-use tel_control::kafka::admin::{ConfigOf, NewTopic, TopicId};
+use tel_control::kafka::admin::{ConfigOf, TopicId};
 use tel_control::kafka::quotas::{self, Limit};
 use tel_control::onboarding::{clients, credentials, edges};
 use tel_control::store::{
@@ -133,8 +133,7 @@ async fn leaving_is_undone_or_ends_with_the_topic_s_deletion() {
     place.configure("tel.db", r#"{"grace_period_hours": 0}"#);
     let system = place.start().await;
     let app = &system.app;
-    let others = NewTopic { name: "logs.others".into(), partitions: 1, replication: 1, config: Default::default() };
-    place.admin().create_topics(&[others]).unwrap().remove(0).unwrap();
+    place.create_topic("logs.others").await;
     clients::unsubscribe(app, &operator(), &id("leaver")).await.unwrap();
     until("it is forgotten", || async { app.store().client(&id("leaver")).await.unwrap().is_none() }).await;
     until("its topic is gone", || async { place.topic("logs.leaver").is_none() }).await;

@@ -77,7 +77,7 @@ async fn the_program_is_killed_while_it_brings_clients_up() {
     let place = Place::on_shared().await;
     let socket = Socket::new();
     socket.configure(&place, "tel.db");
-    let others = with_app(&place, async |app| Others::make(&place, app)).await;
+    let others = with_app(&place, async |app| Others::make(&place, app).await).await;
     for halt in ["topics-applied", "rights-applied", "list-published"] {
         let client = format!("served-{halt}");
         ask(&place, &["client", "add", &client]);
@@ -114,7 +114,7 @@ async fn the_program_is_killed_while_an_operator_accepts_its_database() {
         clients::subscribe(&system.app, &operator(), &id(client), None).await.unwrap();
         system.await_listed(client).await;
     }
-    let others = Others::make(&place, &system.app);
+    let others = Others::make(&place, &system.app).await;
     system.stop().await;
 
     socket.configure(&place, "other.db");

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tel_control::app::{now, App};
 use tel_control::config::Config;
-use tel_control::kafka::admin::{Acl, AclFilter, Admin, Topic};
+use tel_control::kafka::admin::{Acl, AclFilter, Admin, NewTopic, Topic, TopicId};
 use tel_control::kafka::list::{self, ListState};
 use tel_control::kafka::Connection;
 use tel_control::observe;
@@ -152,6 +152,14 @@ impl Place {
 
     pub fn topic(&self, name: &str) -> Option<Topic> {
         self.admin.describe_topics(&[name.to_owned()]).expect("an answer").remove(0).ok()
+    }
+
+    /// Creates a topic as somebody else would: it is there once a broker shows it, which is after the controller's answer.
+    pub async fn create_topic(&self, name: &str) -> TopicId {
+        let new = NewTopic { name: name.to_owned(), partitions: 1, replication: 1, config: BTreeMap::new() };
+        self.admin.create_topics(&[new]).expect("an answer").remove(0).expect("a topic");
+        until("a topic is there", || async { self.topic(name).is_some() }).await;
+        self.topic(name).expect("a topic").id
     }
 
     pub fn rights(&self, principal: &str) -> Vec<String> {

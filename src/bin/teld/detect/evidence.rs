@@ -2,10 +2,9 @@
 //! configuration. One of them is enough: what is built in cannot be seen as a shared object, and a process's maps are
 //! only for its own user and root to see.
 
-use super::glob::matches;
+use super::glob::{absolute, matches};
 use super::machine::Machine;
 use super::process::Process;
-use super::rule::absolute;
 use crate::config::keys::Keys;
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};

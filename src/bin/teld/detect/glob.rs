@@ -75,6 +75,14 @@ pub fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
+/// The patterns of the key `full_name` are paths from the root.
+pub fn absolute(patterns: &[String], full_name: &str) -> Result<(), String> {
+    match patterns.iter().find(|pattern| !pattern.starts_with('/')) {
+        Some(pattern) => Err(format!("{full_name}: {pattern}: must be a path from the root")),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

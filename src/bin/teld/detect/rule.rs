@@ -2,6 +2,7 @@
 
 use super::evidence::Evidence;
 use super::found::is_input_name;
+use super::glob::absolute;
 use super::options::{CommandOption, HOSTNAME};
 use super::template::{self, Values};
 use crate::config::input;
@@ -121,14 +122,6 @@ impl ProcessRule {
         }
         keys.map_or(Ok(()), Keys::finish)?;
         Ok(rule)
-    }
-}
-
-/// The patterns of the key `full_name` are paths from the root.
-pub fn absolute(patterns: &[String], full_name: &str) -> Result<(), String> {
-    match patterns.iter().find(|pattern| !pattern.starts_with('/')) {
-        Some(pattern) => Err(format!("{full_name}: {pattern}: must be a path from the root")),
-        None => Ok(()),
     }
 }
 

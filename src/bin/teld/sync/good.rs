@@ -1,7 +1,6 @@
 //! The last good list: the file that hosts read. It also says where in the topic it is from, so that list and place are
 //! never of different times.
 
-use super::list::id_of;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -10,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{fchown, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tel::ClientList;
 
 /// Of a new file: hosts of any user read it.
 const MODE: u32 = 0o644;
@@ -114,10 +114,21 @@ fn beside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The id of the client that `text` is.
+///
+/// # Errors
+/// Why it is none.
+pub fn id_of(text: &RawValue) -> Result<String, String> {
+    let list = ClientList::from_json(format!("{{\"clients\":[{}]}}", text.get()).as_bytes())
+        .map_err(|error| error.to_string())?;
+    let reason = list.reasons.into_iter().next().unwrap_or_default();
+    let client = list.clients.into_iter().next();
+    client.map(|client| client.id).ok_or_else(|| reason.trim_start_matches("clients[0]: ").to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tel::ClientList;
 
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("teld-good-{name}-{}", std::process::id()));

@@ -1,12 +1,11 @@
 //! The client list as its topic has it, record by record, and whether it may take the place of the one before. Pure.
 
-use super::good::{Entries, Good};
+use super::good::{id_of, Entries, Good};
 use serde::de::IgnoredAny;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tel::ClientList;
 
 /// What keys of control records begin with: no id does.
 const CONTROL: u8 = b'!';
@@ -190,18 +189,6 @@ fn entry(key: &[u8], value: &[u8]) -> Result<(Arc<str>, Arc<str>), String> {
         Ok(Named { topic: Some(_) }) => Ok((Arc::from(id), Arc::from(text.get()))),
         _ => Err("names no topic".into()),
     }
-}
-
-/// The id of the client that `text` is.
-///
-/// # Errors
-/// Why it is none.
-pub fn id_of(text: &RawValue) -> Result<String, String> {
-    let list = ClientList::from_json(format!("{{\"clients\":[{}]}}", text.get()).as_bytes())
-        .map_err(|error| error.to_string())?;
-    let reason = list.reasons.into_iter().next().unwrap_or_default();
-    let client = list.clients.into_iter().next();
-    client.map(|client| client.id).ok_or_else(|| reason.trim_start_matches("clients[0]: ").to_owned())
 }
 
 fn shown(key: &[u8]) -> String {

@@ -187,7 +187,9 @@ static void close_under_load(const char *config, int close_ms)
     AWAIT(stats_of(p).submitted > 10000, 5000);
     const long long began = now_ms();
     const int code = tel_producer_close(p, close_ms);
-    CHECK(now_ms() - began <= (close_ms + 100) * patience());
+    const long long took = now_ms() - began;
+    printf("       close(%d) took %lld ms\n", close_ms, took);
+    CHECK(took <= (close_ms + 100) * patience());
     uint64_t accepted = 0, full = 0;
     for (int i = 0; i < THREADS; ++i) {
         pthread_join(submitters[i].thread, NULL);

@@ -7,7 +7,7 @@ from system import Failed
 
 # A shorter line would be found by chance.
 SHORTEST = 32
-ANY_KEY = b"PRIVATE KEY-----"
+ANY_KEY = b"PRIVATE KEY"
 KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)\n-----END", re.S)
 
 
@@ -23,7 +23,7 @@ def forms(key):
 
 
 def check(control, tokens, made):
-    """Looks for tel-control's own token and these, for the passphrase of the authority's key and that key, and for the keys that were made."""
+    """Looks for tel-control's token and these, for the authority's key and its passphrase, for the keys that were made, and for any other."""
     texts = [token.encode() for token in [control.token, *tokens]]
     texts.append((control.folder / "ca-passphrase").read_bytes().strip())
     secrets = [*texts, *(form for key in [*made, *keys([control.folder / "ca"])] for form in forms(key))]

@@ -128,6 +128,7 @@ ngx_http_tel_add_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t                 *value, s;
     ngx_uint_t                 i;
     ngx_http_tel_log_t        *log;
+    ngx_http_tel_format_t     *format;
     ngx_http_tel_main_conf_t  *tmcf;
 
     value = cf->args->elts;
@@ -177,11 +178,13 @@ ngx_http_tel_add_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     log->producer->used = 1;
 
-    log->format = ngx_http_tel_format_find(cf, &tmcf->formats, &value[2]);
+    format = ngx_http_tel_format_find(cf, &tmcf->formats, &value[2]);
 
-    if (log->format == NULL) {
+    if (format == NULL) {
         return NGX_CONF_ERROR;
     }
+
+    log->ops = format->ops;
 
     for (i = 3; i < cf->args->nelts; i++) {
 

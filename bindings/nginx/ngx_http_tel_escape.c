@@ -8,77 +8,126 @@
 #include "ngx_http_tel_line.h"
 
 
-static ngx_uint_t ngx_http_tel_escape_any(uint64_t word);
+/* The compilers' own vectors: a comparison gives 0xff where it holds. */
+typedef u_char  ngx_http_tel_bytes_t  __attribute__((vector_size(16)));
 
+
+static ngx_uint_t ngx_http_tel_escape_short(u_char *p, u_char *s, size_t len);
+static ngx_http_tel_bytes_t ngx_http_tel_escape_which(
+    ngx_http_tel_bytes_t bytes);
+static ngx_uint_t ngx_http_tel_escape_any(ngx_http_tel_bytes_t which);
+static u_char *ngx_http_tel_escape_each(u_char *p, u_char *s, size_t len);
+
+
+/*
+ * Few values have something to escape: they are copied while they are looked
+ * at, with one branch for all they hold, as a request leaves little of what
+ * branches did in the processor. One that has something is written again.
+ */
 
 u_char *
 ngx_http_tel_escape(u_char *p, u_char *s, size_t len)
 {
-    u_char         *last, ch;
-    size_t          n;
-    uint64_t        word;
+    size_t                n, last;
+    ngx_http_tel_bytes_t  bytes, which;
 
-    static u_char   hex[] = "0123456789ABCDEF";
-
-    last = s + len;
-
-    for ( ;; ) {
-
-        while ((size_t) (last - s) >= sizeof(uint64_t)) {
-            ngx_memcpy(&word, s, sizeof(uint64_t));
-
-            if (ngx_http_tel_escape_any(word)) {
-                break;
-            }
-
-            p = ngx_cpymem(p, &word, sizeof(uint64_t));
-            s += sizeof(uint64_t);
-        }
-
-        /* up to the next one that may be without any */
-
-        for (n = ngx_min((size_t) (last - s), sizeof(uint64_t)); n; n--) {
-            ch = *s++;
-
-            if (ch >= 0x20 && ch < 0x7f && ch != '"' && ch != '\\') {
-                *p++ = ch;
-                continue;
-            }
-
-            *p++ = '\\';
-            *p++ = 'x';
-            *p++ = hex[ch >> 4];
-            *p++ = hex[ch & 0xf];
-        }
-
-        if (s == last) {
-            return p;
-        }
+    if (len < sizeof(bytes)) {
+        return ngx_http_tel_escape_short(p, s, len)
+               ? p + len : ngx_http_tel_escape_each(p, s, len);
     }
+
+    last = len - sizeof(bytes);
+
+    /* the last sixteen, which the others may share bytes with */
+
+    ngx_memcpy(&bytes, s + last, sizeof(bytes));
+    ngx_memcpy(p + last, &bytes, sizeof(bytes));
+    which = ngx_http_tel_escape_which(bytes);
+
+    for (n = 0; n < last; n += sizeof(bytes)) {
+        ngx_memcpy(&bytes, s + n, sizeof(bytes));
+        ngx_memcpy(p + n, &bytes, sizeof(bytes));
+        which |= ngx_http_tel_escape_which(bytes);
+    }
+
+    return ngx_http_tel_escape_any(which)
+           ? ngx_http_tel_escape_each(p, s, len) : p + len;
 }
 
 
-/*
- * Whether one of eight bytes has to be escaped. A byte that is below 0x20, or
- * zero after the exclusive or, borrows, and the highest bit of its place is
- * set; one of another place can be set so only if there is such a byte.
- */
+/* Fewer than sixteen bytes; 0 if that is not how they are to be written. */
 
 static ngx_uint_t
-ngx_http_tel_escape_any(uint64_t word)
+ngx_http_tel_escape_short(u_char *p, u_char *s, size_t len)
 {
-    uint64_t  del, quote, backslash;
+    uint32_t              quarter[2];
+    uint64_t              half[2];
+    ngx_http_tel_bytes_t  bytes;
 
-    static const uint64_t  ones = 0x0101010101010101;
+    if (len >= sizeof(uint64_t)) {
+        ngx_memcpy(&half[0], s, sizeof(uint64_t));
+        ngx_memcpy(&half[1], s + len - sizeof(uint64_t), sizeof(uint64_t));
+        ngx_memcpy(p, &half[0], sizeof(uint64_t));
+        ngx_memcpy(p + len - sizeof(uint64_t), &half[1], sizeof(uint64_t));
 
-    del = word ^ (ones * 0x7f);
-    quote = word ^ (ones * '"');
-    backslash = word ^ (ones * '\\');
+    } else if (len >= sizeof(uint32_t)) {
+        ngx_memcpy(&quarter[0], s, sizeof(uint32_t));
+        ngx_memcpy(&quarter[1], s + len - sizeof(uint32_t), sizeof(uint32_t));
+        ngx_memcpy(p, &quarter[0], sizeof(uint32_t));
+        ngx_memcpy(p + len - sizeof(uint32_t), &quarter[1], sizeof(uint32_t));
 
-    return ((word
-             | (word - ones * 0x20)
-             | (del - ones)
-             | (quote - ones)
-             | (backslash - ones))
-            & (ones * 0x80)) != 0;
+        ngx_memcpy(&half[0], quarter, sizeof(uint64_t));
+        half[1] = half[0];
+
+    } else {
+        return len == 0;
+    }
+
+    ngx_memcpy(&bytes, half, sizeof(bytes));
+
+    return !ngx_http_tel_escape_any(ngx_http_tel_escape_which(bytes));
+}
+
+
+static ngx_http_tel_bytes_t
+ngx_http_tel_escape_which(ngx_http_tel_bytes_t bytes)
+{
+    return (ngx_http_tel_bytes_t) ((bytes - 0x20 > 0x7e - 0x20)
+                                   | (bytes == '"') | (bytes == '\\'));
+}
+
+
+static ngx_uint_t
+ngx_http_tel_escape_any(ngx_http_tel_bytes_t which)
+{
+    uint64_t  halves[2];
+
+    ngx_memcpy(halves, &which, sizeof(halves));
+
+    return (halves[0] | halves[1]) != 0;
+}
+
+
+static u_char *
+ngx_http_tel_escape_each(u_char *p, u_char *s, size_t len)
+{
+    u_char         *last, ch;
+
+    static u_char   hex[] = "0123456789ABCDEF";
+
+    for (last = s + len; s < last; s++) {
+        ch = *s;
+
+        if (ch >= 0x20 && ch < 0x7f && ch != '"' && ch != '\\') {
+            *p++ = ch;
+            continue;
+        }
+
+        *p++ = '\\';
+        *p++ = 'x';
+        *p++ = hex[ch >> 4];
+        *p++ = hex[ch & 0xf];
+    }
+
+    return p;
 }

@@ -10,10 +10,12 @@
 
 static ngx_int_t ngx_http_tel_format_compile(ngx_conf_t *cf,
     ngx_http_tel_format_t *format);
-static ngx_int_t ngx_http_tel_format_part(ngx_conf_t *cf,
-    ngx_http_tel_format_t *format, ngx_str_t *part, ngx_http_tel_op_t *escape);
+static ngx_int_t ngx_http_tel_format_part(ngx_conf_t *cf, ngx_str_t *format,
+    ngx_array_t *ops, ngx_str_t *part, ngx_http_tel_value_t *escaped);
 static ngx_int_t ngx_http_tel_format_variable(ngx_conf_t *cf,
-    ngx_http_tel_format_t *format, ngx_str_t *name, ngx_http_tel_op_t *escape);
+    ngx_array_t *ops, ngx_str_t *name, ngx_http_tel_value_t *escaped);
+static ngx_http_tel_op_t *ngx_http_tel_format_value(ngx_array_t *ops);
+static ngx_http_tel_op_t *ngx_http_tel_format_push(ngx_array_t *ops);
 
 
 static ngx_str_t  ngx_http_tel_combined = ngx_string("combined");
@@ -96,7 +98,7 @@ ngx_http_tel_format_find(ngx_conf_t *cf, ngx_array_t *formats, ngx_str_t *name)
         return NULL;
     }
 
-    if (format->ops == NULL
+    if (format->ops.first == NULL
         && ngx_http_tel_format_compile(cf, format) != NGX_OK)
     {
         return NULL;
@@ -109,26 +111,27 @@ ngx_http_tel_format_find(ngx_conf_t *cf, ngx_array_t *formats, ngx_str_t *name)
 static ngx_int_t
 ngx_http_tel_format_compile(ngx_conf_t *cf, ngx_http_tel_format_t *format)
 {
-    ngx_str_t          *arg;
-    ngx_uint_t          i;
-    ngx_http_tel_op_t  *escape;
+    size_t                 size;
+    ngx_str_t             *arg;
+    ngx_uint_t             i;
+    ngx_array_t            ops;
+    ngx_http_tel_value_t  *escaped;
 
-    format->ops = ngx_array_create(cf->pool, 16, sizeof(ngx_http_tel_op_t));
-    format->flushes = ngx_array_create(cf->pool, 8, sizeof(ngx_int_t));
-
-    if (format->ops == NULL || format->flushes == NULL) {
+    if (ngx_array_init(&ops, cf->temp_pool, 16, sizeof(ngx_http_tel_op_t))
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     arg = format->args.elts;
-    escape = ngx_http_tel_op_escape((u_char *) "default");
+    escaped = ngx_http_tel_value_escaped((u_char *) "default");
     i = 0;
 
     if (format->args.nelts && ngx_strncmp(arg[0].data, "escape=", 7) == 0) {
 
-        escape = ngx_http_tel_op_escape(arg[0].data + 7);
+        escaped = ngx_http_tel_value_escaped(arg[0].data + 7);
 
-        if (escape == NULL) {
+        if (escaped == NULL) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown \"%V\" in log format \"%V\"",
                                &arg[0], &format->name);
@@ -139,18 +142,32 @@ ngx_http_tel_format_compile(ngx_conf_t *cf, ngx_http_tel_format_t *format)
     }
 
     for ( /* void */ ; i < format->args.nelts; i++) {
-        if (ngx_http_tel_format_part(cf, format, &arg[i], escape) != NGX_OK) {
+        if (ngx_http_tel_format_part(cf, &format->name, &ops, &arg[i], escaped)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
+
+    /* each request reads all of them: in as few cache lines as there can be */
+
+    size = ops.nelts * sizeof(ngx_http_tel_op_t);
+
+    format->ops.first = ngx_pmemalign(cf->pool, size, ngx_cacheline_size);
+    if (format->ops.first == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(format->ops.first, ops.elts, size);
+    format->ops.last = format->ops.first + ops.nelts;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_tel_format_part(ngx_conf_t *cf, ngx_http_tel_format_t *format,
-    ngx_str_t *part, ngx_http_tel_op_t *escape)
+ngx_http_tel_format_part(ngx_conf_t *cf, ngx_str_t *format, ngx_array_t *ops,
+    ngx_str_t *part, ngx_http_tel_value_t *escaped)
 {
     u_char             *p, *end, *text;
     ngx_str_t           name;
@@ -163,7 +180,7 @@ ngx_http_tel_format_part(ngx_conf_t *cf, ngx_http_tel_format_t *format,
     while (p < end) {
 
         if (*p != '$') {
-            op = ngx_array_push(format->ops);
+            op = ngx_http_tel_format_push(ops);
             if (op == NULL) {
                 return NGX_ERROR;
             }
@@ -197,14 +214,13 @@ ngx_http_tel_format_part(ngx_conf_t *cf, ngx_http_tel_format_t *format,
         if (name.len == 0 || (bracket && (p == end || *p != '}'))) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid variable in log format \"%V\"",
-                               &format->name);
+                               format);
             return NGX_ERROR;
         }
 
         p += bracket;
 
-        if (ngx_http_tel_format_variable(cf, format, &name, escape) != NGX_OK)
-        {
+        if (ngx_http_tel_format_variable(cf, ops, &name, escaped) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -214,37 +230,72 @@ ngx_http_tel_format_part(ngx_conf_t *cf, ngx_http_tel_format_t *format,
 
 
 static ngx_int_t
-ngx_http_tel_format_variable(ngx_conf_t *cf, ngx_http_tel_format_t *format,
-    ngx_str_t *name, ngx_http_tel_op_t *escape)
+ngx_http_tel_format_variable(ngx_conf_t *cf, ngx_array_t *ops,
+    ngx_str_t *name, ngx_http_tel_value_t *escaped)
 {
-    ngx_int_t          *flush;
-    ngx_http_tel_op_t  *op, *own;
+    ngx_int_t              index;
+    ngx_http_tel_op_t     *op;
+    ngx_http_tel_value_t  *value;
 
-    op = ngx_array_push(format->ops);
+    op = ngx_http_tel_format_value(ops);
     if (op == NULL) {
         return NGX_ERROR;
     }
 
-    own = ngx_http_tel_op_log(name);
+    value = ngx_http_tel_value_of_log(name);
 
-    if (own != NULL) {
-        *op = *own;
-        return NGX_OK;
+    if (value == NULL) {
+        value = escaped;
+
+        index = ngx_http_get_variable_index(cf, name);
+        if (index == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        op->kind = NGX_HTTP_TEL_VARIABLE;
+        op->of.index = index;
     }
 
-    *op = *escape;
-
-    op->index = ngx_http_get_variable_index(cf, name);
-    if (op->index == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    flush = ngx_array_push(format->flushes);
-    if (flush == NULL) {
-        return NGX_ERROR;
-    }
-
-    *flush = op->index;
+    op->write = value->write;
+    op->len = value->len;
 
     return NGX_OK;
+}
+
+
+/* One for a value: a short text in front of it becomes a part of it. */
+
+static ngx_http_tel_op_t *
+ngx_http_tel_format_value(ngx_array_t *ops)
+{
+    ngx_http_tel_op_t  *op;
+
+    if (ops->nelts) {
+        op = ops->elts;
+        op += ops->nelts - 1;
+
+        if (op->kind == NGX_HTTP_TEL_TEXT && op->len <= sizeof(op->before)) {
+            ngx_memcpy(op->before, op->of.text, op->len);
+            op->before_len = op->len;
+            op->kind = NGX_HTTP_TEL_OWN;
+            return op;
+        }
+    }
+
+    return ngx_http_tel_format_push(ops);
+}
+
+
+static ngx_http_tel_op_t *
+ngx_http_tel_format_push(ngx_array_t *ops)
+{
+    ngx_http_tel_op_t  *op;
+
+    op = ngx_array_push(ops);
+
+    if (op != NULL) {
+        ngx_memzero(op, sizeof(ngx_http_tel_op_t));
+    }
+
+    return op;
 }

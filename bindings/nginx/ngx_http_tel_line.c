@@ -11,18 +11,23 @@
 /* A line that may become longer takes memory of its request. */
 #define NGX_HTTP_TEL_LINE  16384
 
-
-typedef struct {
-    ngx_str_t                   name;
-    ngx_http_tel_op_t           op;
-} ngx_http_tel_named_op_t;
+/* nginx's cached times are never of another length: a copy is no call. */
+#define NGX_HTTP_TEL_TIME_LOCAL    (sizeof("28/Sep/1970:12:00:00 +0600") - 1)
+#define NGX_HTTP_TEL_TIME_ISO8601  (sizeof("1970-09-28T12:00:00+06:00") - 1)
 
 
+static ngx_inline void ngx_http_tel_flush_variables(ngx_http_request_t *r,
+    ngx_http_tel_ops_t *ops);
 /* NULL if the line is longer than that. */
 static u_char *ngx_http_tel_line_write(ngx_http_request_t *r,
-    ngx_http_tel_format_t *format, u_char *p, u_char *end);
-static ngx_http_variable_value_t *ngx_http_tel_value(ngx_http_request_t *r,
+    ngx_http_tel_ops_t *ops, u_char *p, u_char *end);
+static u_char *ngx_http_tel_number(u_char *p, uint64_t n, size_t digits);
+static u_char *ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec);
+static ngx_http_variable_value_t *ngx_http_tel_variable(ngx_http_request_t *r,
     ngx_http_tel_op_t *op);
+
+static u_char *ngx_http_tel_number(u_char *p, uint64_t n, ngx_uint_t width);
+static u_char *ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec);
 
 static u_char *ngx_http_tel_text(ngx_http_request_t *r, u_char *p,
     u_char *end, ngx_http_tel_op_t *op);
@@ -58,38 +63,32 @@ static u_char *ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p,
  * early in the request.
  */
 
-static ngx_http_tel_named_op_t  ngx_http_tel_log_ops[] = {
-    { ngx_string("pipe"),
-      { ngx_http_tel_pipe, 1, NULL, NGX_ERROR } },
-    { ngx_string("time_local"),
-      { ngx_http_tel_time_local, sizeof("28/Sep/1970:12:00:00 +0600") - 1,
-        NULL, NGX_ERROR } },
-    { ngx_string("time_iso8601"),
-      { ngx_http_tel_time_iso8601, sizeof("1970-09-28T12:00:00+06:00") - 1,
-        NULL, NGX_ERROR } },
-    { ngx_string("msec"),
-      { ngx_http_tel_msec, NGX_TIME_T_LEN + 4, NULL, NGX_ERROR } },
-    { ngx_string("request_time"),
-      { ngx_http_tel_request_time, NGX_TIME_T_LEN + 4, NULL, NGX_ERROR } },
-    { ngx_string("status"),
-      { ngx_http_tel_status_code, NGX_INT_T_LEN, NULL, NGX_ERROR } },
-    { ngx_string("bytes_sent"),
-      { ngx_http_tel_bytes_sent, NGX_OFF_T_LEN, NULL, NGX_ERROR } },
-    { ngx_string("body_bytes_sent"),
-      { ngx_http_tel_body_bytes_sent, NGX_OFF_T_LEN, NULL, NGX_ERROR } },
-    { ngx_string("request_length"),
-      { ngx_http_tel_request_length, NGX_OFF_T_LEN, NULL, NGX_ERROR } },
-    { ngx_null_string, { NULL, 0, NULL, 0 } }
+static ngx_http_tel_value_t  ngx_http_tel_log_values[] = {
+    { ngx_string("pipe"), ngx_http_tel_pipe, 1 },
+    { ngx_string("time_local"), ngx_http_tel_time_local,
+      NGX_HTTP_TEL_TIME_LOCAL },
+    { ngx_string("time_iso8601"), ngx_http_tel_time_iso8601,
+      NGX_HTTP_TEL_TIME_ISO8601 },
+    { ngx_string("msec"), ngx_http_tel_msec, NGX_TIME_T_LEN + 4 },
+    { ngx_string("request_time"), ngx_http_tel_request_time,
+      NGX_TIME_T_LEN + 4 },
+    { ngx_string("status"), ngx_http_tel_status_code, NGX_INT_T_LEN },
+    { ngx_string("bytes_sent"), ngx_http_tel_bytes_sent, NGX_OFF_T_LEN },
+    { ngx_string("body_bytes_sent"), ngx_http_tel_body_bytes_sent,
+      NGX_OFF_T_LEN },
+    { ngx_string("request_length"), ngx_http_tel_request_length,
+      NGX_OFF_T_LEN },
+    { ngx_null_string, NULL, 0 }
 };
 
 
 /* What a byte may become at most: \xXX, \u00XX, itself. */
 
-static ngx_http_tel_named_op_t  ngx_http_tel_escape_ops[] = {
-    { ngx_string("default"), { ngx_http_tel_escape_default, 4, NULL, 0 } },
-    { ngx_string("json"), { ngx_http_tel_escape_json, 6, NULL, 0 } },
-    { ngx_string("none"), { ngx_http_tel_escape_none, 1, NULL, 0 } },
-    { ngx_null_string, { NULL, 0, NULL, 0 } }
+static ngx_http_tel_value_t  ngx_http_tel_escaped_values[] = {
+    { ngx_string("default"), ngx_http_tel_escape_default, 4 },
+    { ngx_string("json"), ngx_http_tel_escape_json, 6 },
+    { ngx_string("none"), ngx_http_tel_escape_none, 1 },
+    { ngx_null_string, NULL, 0 }
 };
 
 
@@ -101,20 +100,20 @@ void
 ngx_http_tel_op_text(ngx_http_tel_op_t *op, u_char *text, size_t len)
 {
     op->write = ngx_http_tel_text;
+    op->of.text = text;
     op->len = len;
-    op->text = text;
-    op->index = NGX_ERROR;
+    op->kind = NGX_HTTP_TEL_TEXT;
 }
 
 
-ngx_http_tel_op_t *
-ngx_http_tel_op_escape(u_char *name)
+ngx_http_tel_value_t *
+ngx_http_tel_value_escaped(u_char *name)
 {
-    ngx_http_tel_named_op_t  *known;
+    ngx_http_tel_value_t  *known;
 
-    for (known = ngx_http_tel_escape_ops; known->name.len; known++) {
+    for (known = ngx_http_tel_escaped_values; known->name.len; known++) {
         if (ngx_strcmp(known->name.data, name) == 0) {
-            return &known->op;
+            return known;
         }
     }
 
@@ -122,16 +121,16 @@ ngx_http_tel_op_escape(u_char *name)
 }
 
 
-ngx_http_tel_op_t *
-ngx_http_tel_op_log(ngx_str_t *name)
+ngx_http_tel_value_t *
+ngx_http_tel_value_of_log(ngx_str_t *name)
 {
-    ngx_http_tel_named_op_t  *known;
+    ngx_http_tel_value_t  *known;
 
-    for (known = ngx_http_tel_log_ops; known->name.len; known++) {
+    for (known = ngx_http_tel_log_values; known->name.len; known++) {
         if (known->name.len == name->len
             && ngx_strncmp(known->name.data, name->data, name->len) == 0)
         {
-            return &known->op;
+            return known;
         }
     }
 
@@ -140,19 +139,19 @@ ngx_http_tel_op_log(ngx_str_t *name)
 
 
 ngx_int_t
-ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_format_t *format,
+ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
     ngx_str_t *line)
 {
     u_char  *buf, *p;
     size_t   size;
 
-    ngx_http_script_flush_no_cacheable_variables(r, format->flushes);
+    ngx_http_tel_flush_variables(r, ops);
 
     buf = ngx_http_tel_buffer;
     size = NGX_HTTP_TEL_LINE;
 
     for ( ;; ) {
-        p = ngx_http_tel_line_write(r, format, buf, buf + size - 1);
+        p = ngx_http_tel_line_write(r, ops, buf, buf + size - 1);
 
         if (p != NULL) {
 
@@ -181,24 +180,46 @@ ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_format_t *format,
 }
 
 
+/* ngx_http_script_flush_no_cacheable_variables(), for ops. */
+
+static ngx_inline void
+ngx_http_tel_flush_variables(ngx_http_request_t *r, ngx_http_tel_ops_t *ops)
+{
+    ngx_http_tel_op_t          *op;
+    ngx_http_variable_value_t  *vv;
+
+    for (op = ops->first; op < ops->last; op++) {
+
+        if (op->kind != NGX_HTTP_TEL_VARIABLE) {
+            continue;
+        }
+
+        vv = &r->variables[op->of.index];
+
+        if (vv->no_cacheable) {
+            vv->valid = 0;
+            vv->not_found = 0;
+        }
+    }
+}
+
+
 static u_char *
-ngx_http_tel_line_write(ngx_http_request_t *r, ngx_http_tel_format_t *format,
+ngx_http_tel_line_write(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
     u_char *p, u_char *end)
 {
-    ngx_uint_t          i;
     ngx_http_tel_op_t  *op;
 
-    op = format->ops->elts;
+    for (op = ops->first; op < ops->last; op++) {
 
-    for (i = 0; i < format->ops->nelts; i++) {
-
-        /* values have to be looked at to see how much they take */
-
-        if (op[i].index == NGX_ERROR && (size_t) (end - p) < op[i].len) {
+        if ((size_t) (end - p) < sizeof(op->before) + op->len) {
             return NULL;
         }
 
-        p = op[i].write(r, p, end, &op[i]);
+        ngx_memcpy(p, op->before, sizeof(op->before));
+        p += op->before_len;
+
+        p = op->write(r, p, end, op);
 
         if (p == NULL) {
             return NULL;
@@ -213,7 +234,7 @@ static u_char *
 ngx_http_tel_text(ngx_http_request_t *r, u_char *p, u_char *end,
     ngx_http_tel_op_t *op)
 {
-    return ngx_cpymem(p, op->text, op->len);
+    return ngx_cpymem(p, op->of.text, op->len);
 }
 
 
@@ -232,7 +253,7 @@ ngx_http_tel_time_local(ngx_http_request_t *r, u_char *p, u_char *end,
     ngx_http_tel_op_t *op)
 {
     return ngx_cpymem(p, ngx_cached_http_log_time.data,
-                      ngx_cached_http_log_time.len);
+                      NGX_HTTP_TEL_TIME_LOCAL);
 }
 
 
@@ -241,7 +262,7 @@ ngx_http_tel_time_iso8601(ngx_http_request_t *r, u_char *p, u_char *end,
     ngx_http_tel_op_t *op)
 {
     return ngx_cpymem(p, ngx_cached_http_log_iso8601.data,
-                      ngx_cached_http_log_iso8601.len);
+                      NGX_HTTP_TEL_TIME_ISO8601);
 }
 
 
@@ -253,7 +274,7 @@ ngx_http_tel_msec(ngx_http_request_t *r, u_char *p, u_char *end,
 
     tp = ngx_timeofday();
 
-    return ngx_sprintf(p, "%T.%03M", tp->sec, tp->msec);
+    return ngx_http_tel_seconds(p, tp->sec, tp->msec);
 }
 
 
@@ -270,7 +291,7 @@ ngx_http_tel_request_time(ngx_http_request_t *r, u_char *p, u_char *end,
                            + (tp->msec - r->start_msec));
     ms = ngx_max(ms, 0);
 
-    return ngx_sprintf(p, "%T.%03M", (time_t) ms / 1000, ms % 1000);
+    return ngx_http_tel_seconds(p, ms / 1000, ms % 1000);
 }
 
 
@@ -286,7 +307,7 @@ ngx_http_tel_status_code(ngx_http_request_t *r, u_char *p, u_char *end,
         status = 9;
     }
 
-    return ngx_sprintf(p, "%03ui", status);
+    return ngx_http_tel_number(p, status, 3);
 }
 
 
@@ -294,7 +315,7 @@ static u_char *
 ngx_http_tel_bytes_sent(ngx_http_request_t *r, u_char *p, u_char *end,
     ngx_http_tel_op_t *op)
 {
-    return ngx_sprintf(p, "%O", r->connection->sent);
+    return ngx_http_tel_number(p, r->connection->sent, 1);
 }
 
 
@@ -306,7 +327,7 @@ ngx_http_tel_body_bytes_sent(ngx_http_request_t *r, u_char *p, u_char *end,
 
     sent = r->connection->sent - (off_t) r->header_size;
 
-    return ngx_sprintf(p, "%O", ngx_max(sent, 0));
+    return ngx_http_tel_number(p, ngx_max(sent, 0), 1);
 }
 
 
@@ -314,7 +335,7 @@ static u_char *
 ngx_http_tel_request_length(ngx_http_request_t *r, u_char *p, u_char *end,
     ngx_http_tel_op_t *op)
 {
-    return ngx_sprintf(p, "%O", r->request_length);
+    return ngx_http_tel_number(p, r->request_length, 1);
 }
 
 
@@ -324,18 +345,14 @@ ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p, u_char *end,
 {
     ngx_http_variable_value_t  *vv;
 
-    vv = ngx_http_tel_value(r, op);
+    vv = ngx_http_tel_variable(r, op);
 
     if (vv == NULL) {
-        if (p == end) {
-            return NULL;
-        }
-
         *p++ = '-';
         return p;
     }
 
-    if ((size_t) (end - p) / op->len < vv->len) {
+    if ((size_t) (end - p) < vv->len * op->len) {
         return NULL;
     }
 
@@ -349,13 +366,13 @@ ngx_http_tel_escape_json(ngx_http_request_t *r, u_char *p, u_char *end,
 {
     ngx_http_variable_value_t  *vv;
 
-    vv = ngx_http_tel_value(r, op);
+    vv = ngx_http_tel_variable(r, op);
 
     if (vv == NULL || vv->len == 0) {
         return p;
     }
 
-    if ((size_t) (end - p) / op->len < vv->len) {
+    if ((size_t) (end - p) < vv->len * op->len) {
         return NULL;
     }
 
@@ -369,7 +386,7 @@ ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p, u_char *end,
 {
     ngx_http_variable_value_t  *vv;
 
-    vv = ngx_http_tel_value(r, op);
+    vv = ngx_http_tel_variable(r, op);
 
     if (vv == NULL) {
         return p;
@@ -383,12 +400,49 @@ ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p, u_char *end,
 }
 
 
+/* In decimal, with zeros in front of fewer digits; without printf's cost. */
+
+static u_char *
+ngx_http_tel_number(u_char *p, uint64_t n, size_t digits)
+{
+    u_char  text[NGX_INT64_LEN], *end, *d;
+
+    end = text + sizeof(text);
+    d = end;
+
+    do {
+        *--d = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    while ((size_t) (end - d) < digits) {
+        *--d = '0';
+    }
+
+    while (d < end) {
+        *p++ = *d++;
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec)
+{
+    p = ngx_http_tel_number(p, sec, 1);
+    *p++ = '.';
+
+    return ngx_http_tel_number(p, msec, 3);
+}
+
+
 static ngx_http_variable_value_t *
-ngx_http_tel_value(ngx_http_request_t *r, ngx_http_tel_op_t *op)
+ngx_http_tel_variable(ngx_http_request_t *r, ngx_http_tel_op_t *op)
 {
     ngx_http_variable_value_t  *vv;
 
-    vv = ngx_http_get_indexed_variable(r, op->index);
+    vv = ngx_http_get_indexed_variable(r, op->of.index);
 
     return (vv == NULL || vv->not_found) ? NULL : vv;
 }

@@ -141,7 +141,7 @@ ngx_http_tel_log_handler(ngx_http_request_t *r)
         }
 
         if (p == NULL
-            || ngx_http_tel_line(r, log[i].format, &line) != NGX_OK)
+            || ngx_http_tel_line(r, &log[i].ops, &line) != NGX_OK)
         {
             log[i].producer->unavailable++;
             continue;
@@ -178,6 +178,9 @@ ngx_http_tel_client(ngx_http_request_t *r, ngx_http_tel_log_t *log,
 
         client->data = vv->data;
         client->len = vv->len;
+
+    } else if (log->client->lengths == NULL) {
+        *client = log->client->value;
 
     } else if (ngx_http_complex_value(r, log->client, client) != NGX_OK) {
         return NGX_ERROR;

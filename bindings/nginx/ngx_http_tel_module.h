@@ -67,11 +67,17 @@ typedef struct {
 } ngx_http_tel_producer_t;
 
 
+typedef struct ngx_http_tel_op_s  ngx_http_tel_op_t;
+
+typedef struct {
+    ngx_http_tel_op_t         *first;
+    ngx_http_tel_op_t         *last;         /* behind the last one */
+} ngx_http_tel_ops_t;
+
 typedef struct {
     ngx_str_t                  name;
     ngx_array_t                args;         /* log_format's, after the name */
-    ngx_array_t               *ops;          /* NULL until it is used */
-    ngx_array_t               *flushes;
+    ngx_http_tel_ops_t         ops;          /* none until it is used */
 } ngx_http_tel_format_t;
 
 
@@ -85,7 +91,7 @@ typedef struct {
 
 typedef struct {
     ngx_http_tel_producer_t   *producer;
-    ngx_http_tel_format_t     *format;
+    ngx_http_tel_ops_t         ops;       /* of its format */
     ngx_http_complex_value_t  *client;
     ngx_int_t                  index;     /* of a client that is a variable */
     ngx_http_complex_value_t  *filter;
@@ -114,8 +120,8 @@ ngx_http_tel_format_t *ngx_http_tel_format_find(ngx_conf_t *cf,
     ngx_array_t *formats, ngx_str_t *name);
 
 /* NGX_OK; the line is valid until the next call, or the request's end. */
-ngx_int_t ngx_http_tel_line(ngx_http_request_t *r,
-    ngx_http_tel_format_t *format, ngx_str_t *line);
+ngx_int_t ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
+    ngx_str_t *line);
 
 char *ngx_http_tel_producer_read(ngx_conf_t *cf, ngx_http_tel_producer_t *tp);
 void ngx_http_tel_producer_start(ngx_cycle_t *cycle,

@@ -1,7 +1,6 @@
 
 /*
- * The default escaping of log_format: \xXX for what is not printable ASCII,
- * and for quotes and backslashes.
+ * Variables, as log_format escapes them.
  */
 
 
@@ -12,6 +11,16 @@
 typedef u_char  ngx_http_tel_bytes_t  __attribute__((vector_size(16)));
 
 
+static u_char *ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p,
+    u_char *end, ngx_http_tel_op_t *op);
+static u_char *ngx_http_tel_escape_json(ngx_http_request_t *r, u_char *p,
+    u_char *end, ngx_http_tel_op_t *op);
+static u_char *ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p,
+    u_char *end, ngx_http_tel_op_t *op);
+
+static ngx_inline ngx_http_variable_value_t *ngx_http_tel_variable(
+    ngx_http_request_t *r, ngx_http_tel_op_t *op);
+static u_char *ngx_http_tel_escape(u_char *p, u_char *s, size_t len);
 static ngx_uint_t ngx_http_tel_escape_short(u_char *p, u_char *s, size_t len);
 static ngx_http_tel_bytes_t ngx_http_tel_escape_which(
     ngx_http_tel_bytes_t bytes);
@@ -19,13 +28,132 @@ static ngx_uint_t ngx_http_tel_escape_any(ngx_http_tel_bytes_t which);
 static u_char *ngx_http_tel_escape_each(u_char *p, u_char *s, size_t len);
 
 
+/* What a byte may become at most: \xXX, \u00XX, itself. */
+
+static ngx_http_tel_value_t  ngx_http_tel_escaped_values[] = {
+    { ngx_string("default"), ngx_http_tel_escape_default, 4 },
+    { ngx_string("json"), ngx_http_tel_escape_json, 6 },
+    { ngx_string("none"), ngx_http_tel_escape_none, 1 },
+    { ngx_null_string, NULL, 0 }
+};
+
+
+ngx_http_tel_value_t *
+ngx_http_tel_value_escaped(u_char *name)
+{
+    ngx_http_tel_value_t  *known;
+
+    for (known = ngx_http_tel_escaped_values; known->name.len; known++) {
+        if (ngx_strcmp(known->name.data, name) == 0) {
+            return known;
+        }
+    }
+
+    return NULL;
+}
+
+
+static u_char *
+ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p, u_char *end,
+    ngx_http_tel_op_t *op)
+{
+    ngx_http_variable_value_t  *vv;
+
+    vv = ngx_http_tel_variable(r, op);
+
+    if (vv == NULL) {
+        *p++ = '-';
+        return p;
+    }
+
+    if ((size_t) (end - p) < (size_t) vv->len * op->len) {
+        return NULL;
+    }
+
+    return ngx_http_tel_escape(p, vv->data, vv->len);
+}
+
+
+static u_char *
+ngx_http_tel_escape_json(ngx_http_request_t *r, u_char *p, u_char *end,
+    ngx_http_tel_op_t *op)
+{
+    ngx_http_variable_value_t  *vv;
+
+    vv = ngx_http_tel_variable(r, op);
+
+    if (vv == NULL || vv->len == 0) {
+        return p;
+    }
+
+    if ((size_t) (end - p) < (size_t) vv->len * op->len) {
+        return NULL;
+    }
+
+    return (u_char *) ngx_escape_json(p, vv->data, vv->len);
+}
+
+
+static u_char *
+ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p, u_char *end,
+    ngx_http_tel_op_t *op)
+{
+    ngx_http_variable_value_t  *vv;
+
+    vv = ngx_http_tel_variable(r, op);
+
+    if (vv == NULL) {
+        return p;
+    }
+
+    if ((size_t) (end - p) < vv->len) {
+        return NULL;
+    }
+
+    return ngx_cpymem(p, vv->data, vv->len);
+}
+
+
 /*
+ * As ngx_http_get_flushed_variable(), whose own table of variables is not
+ * looked at: it takes as many cache lines as a line has variables.
+ */
+
+static ngx_inline ngx_http_variable_value_t *
+ngx_http_tel_variable(ngx_http_request_t *r, ngx_http_tel_op_t *op)
+{
+    ngx_http_variable_value_t  *vv;
+
+    vv = &r->variables[op->index];
+
+    if ((vv->valid || vv->not_found) && !vv->no_cacheable) {
+        return vv->not_found ? NULL : vv;
+    }
+
+    vv->valid = 0;
+    vv->not_found = 0;
+
+    if (op->get(r, vv, op->of.data) != NGX_OK) {
+        vv->valid = 0;
+        vv->not_found = 1;
+
+    } else if (op->no_cacheable) {
+        vv->no_cacheable = 1;
+    }
+
+    return vv->not_found ? NULL : vv;
+}
+
+
+/*
+ * \xXX for what is not printable ASCII, and for quotes and backslashes.
+ *
  * Few values have something to escape: they are copied while they are looked
  * at, with one branch for all they hold, as a request leaves little of what
  * branches did in the processor. One that has something is written again.
  */
 
-u_char *
+static u_char *
 ngx_http_tel_escape(u_char *p, u_char *s, size_t len)
 {
     size_t                n, last;
@@ -37,17 +165,21 @@ ngx_http_tel_escape(u_char *p, u_char *s, size_t len)
     }
 
     last = len - sizeof(bytes);
+    which = (ngx_http_tel_bytes_t) { 0 };
+    n = 0;
 
-    /* the last sixteen, which the others may share bytes with */
-
-    ngx_memcpy(&bytes, s + last, sizeof(bytes));
-    ngx_memcpy(p + last, &bytes, sizeof(bytes));
-    which = ngx_http_tel_escape_which(bytes);
-
-    for (n = 0; n < last; n += sizeof(bytes)) {
+    for ( ;; ) {
         ngx_memcpy(&bytes, s + n, sizeof(bytes));
         ngx_memcpy(p + n, &bytes, sizeof(bytes));
         which |= ngx_http_tel_escape_which(bytes);
+
+        if (n == last) {
+            break;
+        }
+
+        /* the last sixteen may share bytes with those before them */
+
+        n = ngx_min(n + sizeof(bytes), last);
     }
 
     return ngx_http_tel_escape_any(which)

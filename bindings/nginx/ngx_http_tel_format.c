@@ -108,6 +108,34 @@ ngx_http_tel_format_find(ngx_conf_t *cf, ngx_array_t *formats, ngx_str_t *name)
 }
 
 
+void
+ngx_http_tel_formats_resolve(ngx_cycle_t *cycle, ngx_array_t *formats)
+{
+    ngx_uint_t                   i;
+    ngx_http_variable_t         *v;
+    ngx_http_tel_op_t           *op;
+    ngx_http_tel_format_t      **format;
+    ngx_http_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
+    v = cmcf->variables.elts;
+
+    format = formats->elts;
+
+    for (i = 0; i < formats->nelts; i++) {
+        for (op = format[i]->ops.first; op < format[i]->ops.last; op++) {
+
+            if (op->is_variable) {
+                op->get = v[op->index].get_handler;
+                op->of.data = v[op->index].data;
+                op->no_cacheable =
+                           (v[op->index].flags & NGX_HTTP_VAR_NOCACHEABLE) != 0;
+            }
+        }
+    }
+}
+
+
 static ngx_int_t
 ngx_http_tel_format_compile(ngx_conf_t *cf, ngx_http_tel_format_t *format)
 {
@@ -252,8 +280,8 @@ ngx_http_tel_format_variable(ngx_conf_t *cf, ngx_array_t *ops,
             return NGX_ERROR;
         }
 
-        op->kind = NGX_HTTP_TEL_VARIABLE;
-        op->of.index = index;
+        op->is_variable = 1;
+        op->index = index;
     }
 
     op->write = value->write;
@@ -274,10 +302,10 @@ ngx_http_tel_format_value(ngx_array_t *ops)
         op = ops->elts;
         op += ops->nelts - 1;
 
-        if (op->kind == NGX_HTTP_TEL_TEXT && op->len <= sizeof(op->before)) {
+        if (op->is_text && op->len <= sizeof(op->before)) {
             ngx_memcpy(op->before, op->of.text, op->len);
             op->before_len = op->len;
-            op->kind = NGX_HTTP_TEL_OWN;
+            op->is_text = 0;
             return op;
         }
     }

@@ -16,15 +16,12 @@
 #define NGX_HTTP_TEL_TIME_ISO8601  (sizeof("1970-09-28T12:00:00+06:00") - 1)
 
 
-static ngx_inline void ngx_http_tel_flush_variables(ngx_http_request_t *r,
-    ngx_http_tel_ops_t *ops);
 /* NULL if the line is longer than that. */
 static u_char *ngx_http_tel_line_write(ngx_http_request_t *r,
     ngx_http_tel_ops_t *ops, u_char *p, u_char *end);
-static u_char *ngx_http_tel_number(u_char *p, uint64_t n, size_t digits);
+static u_char *ngx_http_tel_number(u_char *p, uint64_t n, size_t digits)
+    __attribute__((noinline));
 static u_char *ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec);
-static ngx_http_variable_value_t *ngx_http_tel_variable(ngx_http_request_t *r,
-    ngx_http_tel_op_t *op);
 
 static u_char *ngx_http_tel_number(u_char *p, uint64_t n, ngx_uint_t width);
 static u_char *ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec);
@@ -48,12 +45,6 @@ static u_char *ngx_http_tel_bytes_sent(ngx_http_request_t *r, u_char *p,
 static u_char *ngx_http_tel_body_bytes_sent(ngx_http_request_t *r, u_char *p,
     u_char *end, ngx_http_tel_op_t *op);
 static u_char *ngx_http_tel_request_length(ngx_http_request_t *r, u_char *p,
-    u_char *end, ngx_http_tel_op_t *op);
-static u_char *ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p,
-    u_char *end, ngx_http_tel_op_t *op);
-static u_char *ngx_http_tel_escape_json(ngx_http_request_t *r, u_char *p,
-    u_char *end, ngx_http_tel_op_t *op);
-static u_char *ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p,
     u_char *end, ngx_http_tel_op_t *op);
 
 
@@ -82,16 +73,6 @@ static ngx_http_tel_value_t  ngx_http_tel_log_values[] = {
 };
 
 
-/* What a byte may become at most: \xXX, \u00XX, itself. */
-
-static ngx_http_tel_value_t  ngx_http_tel_escaped_values[] = {
-    { ngx_string("default"), ngx_http_tel_escape_default, 4 },
-    { ngx_string("json"), ngx_http_tel_escape_json, 6 },
-    { ngx_string("none"), ngx_http_tel_escape_none, 1 },
-    { ngx_null_string, NULL, 0 }
-};
-
-
 /* A worker writes one line at a time. */
 static u_char  ngx_http_tel_buffer[NGX_HTTP_TEL_LINE];
 
@@ -102,22 +83,7 @@ ngx_http_tel_op_text(ngx_http_tel_op_t *op, u_char *text, size_t len)
     op->write = ngx_http_tel_text;
     op->of.text = text;
     op->len = len;
-    op->kind = NGX_HTTP_TEL_TEXT;
-}
-
-
-ngx_http_tel_value_t *
-ngx_http_tel_value_escaped(u_char *name)
-{
-    ngx_http_tel_value_t  *known;
-
-    for (known = ngx_http_tel_escaped_values; known->name.len; known++) {
-        if (ngx_strcmp(known->name.data, name) == 0) {
-            return known;
-        }
-    }
-
-    return NULL;
+    op->is_text = 1;
 }
 
 
@@ -144,8 +110,6 @@ ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
 {
     u_char  *buf, *p;
     size_t   size;
-
-    ngx_http_tel_flush_variables(r, ops);
 
     buf = ngx_http_tel_buffer;
     size = NGX_HTTP_TEL_LINE;
@@ -175,30 +139,6 @@ ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
         buf = ngx_pnalloc(r->pool, size);
         if (buf == NULL) {
             return NGX_ERROR;
-        }
-    }
-}
-
-
-/* ngx_http_script_flush_no_cacheable_variables(), for ops. */
-
-static ngx_inline void
-ngx_http_tel_flush_variables(ngx_http_request_t *r, ngx_http_tel_ops_t *ops)
-{
-    ngx_http_tel_op_t          *op;
-    ngx_http_variable_value_t  *vv;
-
-    for (op = ops->first; op < ops->last; op++) {
-
-        if (op->kind != NGX_HTTP_TEL_VARIABLE) {
-            continue;
-        }
-
-        vv = &r->variables[op->of.index];
-
-        if (vv->no_cacheable) {
-            vv->valid = 0;
-            vv->not_found = 0;
         }
     }
 }
@@ -339,67 +279,6 @@ ngx_http_tel_request_length(ngx_http_request_t *r, u_char *p, u_char *end,
 }
 
 
-static u_char *
-ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p, u_char *end,
-    ngx_http_tel_op_t *op)
-{
-    ngx_http_variable_value_t  *vv;
-
-    vv = ngx_http_tel_variable(r, op);
-
-    if (vv == NULL) {
-        *p++ = '-';
-        return p;
-    }
-
-    if ((size_t) (end - p) < vv->len * op->len) {
-        return NULL;
-    }
-
-    return ngx_http_tel_escape(p, vv->data, vv->len);
-}
-
-
-static u_char *
-ngx_http_tel_escape_json(ngx_http_request_t *r, u_char *p, u_char *end,
-    ngx_http_tel_op_t *op)
-{
-    ngx_http_variable_value_t  *vv;
-
-    vv = ngx_http_tel_variable(r, op);
-
-    if (vv == NULL || vv->len == 0) {
-        return p;
-    }
-
-    if ((size_t) (end - p) < vv->len * op->len) {
-        return NULL;
-    }
-
-    return (u_char *) ngx_escape_json(p, vv->data, vv->len);
-}
-
-
-static u_char *
-ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p, u_char *end,
-    ngx_http_tel_op_t *op)
-{
-    ngx_http_variable_value_t  *vv;
-
-    vv = ngx_http_tel_variable(r, op);
-
-    if (vv == NULL) {
-        return p;
-    }
-
-    if ((size_t) (end - p) < vv->len) {
-        return NULL;
-    }
-
-    return ngx_cpymem(p, vv->data, vv->len);
-}
-
-
 /* In decimal, with zeros in front of fewer digits; without printf's cost. */
 
 static u_char *
@@ -434,15 +313,4 @@ ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec)
     *p++ = '.';
 
     return ngx_http_tel_number(p, msec, 3);
-}
-
-
-static ngx_http_variable_value_t *
-ngx_http_tel_variable(ngx_http_request_t *r, ngx_http_tel_op_t *op)
-{
-    ngx_http_variable_value_t  *vv;
-
-    vv = ngx_http_get_indexed_variable(r, op->of.index);
-
-    return (vv == NULL || vv->not_found) ? NULL : vv;
 }

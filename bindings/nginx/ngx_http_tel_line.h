@@ -13,26 +13,26 @@
 typedef u_char *(*ngx_http_tel_op_pt)(ngx_http_request_t *r, u_char *p,
     u_char *end, ngx_http_tel_op_t *op);
 
-/* Two of them fit a cache line. */
-#define NGX_HTTP_TEL_BEFORE  10
+#define NGX_HTTP_TEL_BEFORE  14
 
 struct ngx_http_tel_op_s {
     ngx_http_tel_op_pt          write;
 
     union {
         u_char                 *text;
-        ngx_uint_t              index;   /* of a variable */
+        uintptr_t               data;    /* for get */
     } of;
 
+    ngx_http_get_variable_pt    get;     /* once all variables are known */
+    uint32_t                    index;   /* of the variable */
+
     uint32_t                    len;     /* at most; a variable: for a byte */
-    u_char                      kind;
+    unsigned                    is_text:1;
+    unsigned                    is_variable:1;
+    unsigned                    no_cacheable:1;
     u_char                      before_len;
     u_char                      before[NGX_HTTP_TEL_BEFORE];  /* text, too */
 };
-
-#define NGX_HTTP_TEL_OWN       0         /* read of the request itself */
-#define NGX_HTTP_TEL_TEXT      1
-#define NGX_HTTP_TEL_VARIABLE  2
 
 
 typedef struct {
@@ -43,9 +43,6 @@ typedef struct {
 
 
 void ngx_http_tel_op_text(ngx_http_tel_op_t *op, u_char *text, size_t len);
-
-/* At most four times as long. */
-u_char *ngx_http_tel_escape(u_char *p, u_char *s, size_t len);
 
 /* A variable, as "default", "json" or "none" escape; else NULL. */
 ngx_http_tel_value_t *ngx_http_tel_value_escaped(u_char *name);

@@ -16,6 +16,7 @@ static void *ngx_http_tel_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_tel_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static ngx_int_t ngx_http_tel_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_tel_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_tel_init_process(ngx_cycle_t *cycle);
 static void ngx_http_tel_exit_process(ngx_cycle_t *cycle);
 
@@ -77,7 +78,7 @@ ngx_module_t  ngx_http_tel_module = {
     ngx_http_tel_commands,                 /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_tel_init_module,              /* init module */
     ngx_http_tel_init_process,             /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -258,6 +259,23 @@ ngx_http_tel_init(ngx_conf_t *cf)
     }
 
     *h = ngx_http_tel_log_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tel_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_tel_main_conf_t  *tmcf;
+
+    tmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_tel_module);
+
+    /* without an http block there is none */
+
+    if (tmcf != NULL) {
+        ngx_http_tel_formats_resolve(cycle, &tmcf->formats);
+    }
 
     return NGX_OK;
 }

@@ -119,6 +119,9 @@ ngx_http_tel_format_t *ngx_http_tel_format_add(ngx_conf_t *cf,
 ngx_http_tel_format_t *ngx_http_tel_format_find(ngx_conf_t *cf,
     ngx_array_t *formats, ngx_str_t *name);
 
+/* What nginx knows of variables only once it has read its configuration. */
+void ngx_http_tel_formats_resolve(ngx_cycle_t *cycle, ngx_array_t *formats);
+
 /* NGX_OK; the line is valid until the next call, or the request's end. */
 ngx_int_t ngx_http_tel_line(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
     ngx_str_t *line);

@@ -157,39 +157,33 @@ pub enum Claim {
 struct Apart<T>(T);
 
 /// One ring. Producers write `tail` and the marks they have claimed; the consumer writes `head` and clears marks.
+///
+/// What a push looks at is in the first cache line, whatever else it may have to share with other threads: a host's
+/// thread comes with cold caches, and one line is sooner there than two.
+#[repr(C, align(128))]
 pub struct Shard {
-    entrance: Apart<Entrance>,
-    head: Apart<AtomicU64>,
-    marks: Box<[AtomicU32]>,
-    memory: Memory,
-    /// Longest line, its client included.
-    max_line: usize,
-    /// The ring's cells as a word, and the bits of an offset in it that tell the cell.
-    capacity: u64,
-    cell_mask: usize,
-}
-
-/// What every push touches.
-struct Entrance {
     tail: AtomicU64,
     /// The head as some thread has last read it for want of room. Older than the head, it makes the ring look fuller than
     /// it is; the head's own cache line would have to be fetched after every time that the consumer gives cells back.
     known_head: AtomicU64,
+    marks: Box<[AtomicU32]>,
+    memory: Memory,
+    /// Longest line, its client included.
+    max_line: usize,
+    head: Apart<AtomicU64>,
 }
 
 impl Shard {
     pub fn new(memory: Memory, max_line: usize) -> Shard {
-        let cells = memory.cells();
         // Written one by one, which faults them in as well.
-        let marks = (0..cells).map(|_| AtomicU32::new(0)).collect();
+        let marks = (0..memory.cells()).map(|_| AtomicU32::new(0)).collect();
         Shard {
-            entrance: Apart(Entrance { tail: AtomicU64::new(0), known_head: AtomicU64::new(0) }),
-            head: Apart(AtomicU64::new(0)),
+            tail: AtomicU64::new(0),
+            known_head: AtomicU64::new(0),
             marks,
             memory,
             max_line,
-            capacity: word_of(cells as u64),
-            cell_mask: cells - 1,
+            head: Apart(AtomicU64::new(0)),
         }
     }
 
@@ -244,20 +238,20 @@ impl Shard {
     fn claim_here(&self, last: usize) -> Option<usize> {
         let beyond = word_of((last / CELL_BYTES) as u64);
         // Acquire and release for the reasons given at `claim`. A closed tail is no longer what it is compared with.
-        let tail = Tail(self.tail().load(Ordering::Acquire)).open();
+        let tail = Tail(self.tail.load(Ordering::Acquire)).open();
         // Acquire: the consumer is done with the cells before it, as the thread that stored it found.
-        let head = self.entrance.0.known_head.load(Ordering::Acquire);
+        let head = self.known_head.load(Ordering::Acquire);
         // The count, in the bits below a position's, makes less than a cell. An old tail beside a new head may come out
         // as anything; it is not what it is compared with either.
-        if tail.0.wrapping_sub(head).wrapping_add(beyond) >= self.capacity {
+        if tail.0.wrapping_sub(head).wrapping_add(beyond) >= word_of(self.marks.len() as u64) {
             return None;
         }
-        let slot = tail.position() as usize & self.cell_mask;
-        if slot + last / CELL_BYTES > self.cell_mask {
+        let slot = self.slot(tail.position());
+        if slot + last / CELL_BYTES >= self.marks.len() {
             return None;
         }
         let claimed = tail.claimed(beyond);
-        self.tail().compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        self.tail.compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         Some(slot)
     }
 
@@ -277,14 +271,14 @@ impl Shard {
     /// Claims a run of `cells` cells and counts the line. Gives the run's start, or what [`Shard::push`] ends with.
     fn claim(&self, cells: usize) -> Result<u64, Claim> {
         // Acquire: the head is then no older than the one that the last claim was made with.
-        let tail = Tail(self.tail().load(Ordering::Acquire));
+        let tail = Tail(self.tail.load(Ordering::Acquire));
         if tail.is_closed() {
             return Err(Claim::Closed);
         }
         // Acquire: the consumer is done with the cells it gave back with this head.
         let head = self.head.0.load(Ordering::Acquire);
         // Release: what makes the head good to know goes with it.
-        self.entrance.0.known_head.store(head, Ordering::Release);
+        self.known_head.store(head, Ordering::Release);
         let used = distance(position_of(head), tail.position()) as usize;
         if used + cells > self.marks.len() {
             // An old tail beside a new head gives a distance beyond the ring.
@@ -293,7 +287,7 @@ impl Shard {
         let claimed = tail.claimed(word_of(cells as u64 - 1));
         // Acquire and release: a consumer that reads this tail sees all that this thread, and those whose claims lie
         // before, did before their claims. `Consumer::look` promises it.
-        match self.tail().compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed) {
+        match self.tail.compare_exchange(tail.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => Ok(tail.position()),
             Err(_) => Err(Claim::Contended),
         }
@@ -322,34 +316,29 @@ impl Shard {
         self.marks[slot].store(mark.0, Ordering::Release);
     }
 
-    #[inline(always)]
-    fn tail(&self) -> &AtomicU64 {
-        &self.entrance.0.tail
-    }
-
     pub fn close(&self) {
-        self.tail().fetch_or(CLOSED, Ordering::Relaxed);
+        self.tail.fetch_or(CLOSED, Ordering::Relaxed);
     }
 
     pub fn is_closed(&self) -> bool {
-        Tail(self.tail().load(Ordering::Relaxed)).is_closed()
+        Tail(self.tail.load(Ordering::Relaxed)).is_closed()
     }
 
     /// Where claims end now.
     pub fn end(&self) -> u64 {
         // Acquire: for the consumer, the world is then no older than the claims, whose bytes come with their marks; and a
         // thread that makes a link of it claims its next line after all of them.
-        Tail(self.tail().load(Ordering::Acquire)).position()
+        Tail(self.tail.load(Ordering::Acquire)).position()
     }
 
     /// Lines claimed since the consumer's count stood at `taken`.
     pub fn pushed_since(&self, taken: u64) -> u64 {
-        Tail(self.tail().load(Ordering::Acquire)).count().wrapping_sub(taken) & COUNT_MASK
+        Tail(self.tail.load(Ordering::Acquire)).count().wrapping_sub(taken) & COUNT_MASK
     }
 
     #[inline]
     fn slot(&self, position: u64) -> usize {
-        position as usize & self.cell_mask
+        position as usize & self.marks.len().wrapping_sub(1)
     }
 }
 
@@ -420,8 +409,8 @@ pub struct Stalled {
 impl Shard {
     /// Continues as if `lines` lines had gone through, and the next cell were `position`.
     pub fn begin_at(&self, position: u64, lines: u64) {
-        self.tail().store(word_of(position) | lines & COUNT_MASK, Ordering::Relaxed);
-        self.entrance.0.known_head.store(word_of(position), Ordering::Relaxed);
+        self.tail.store(word_of(position) | lines & COUNT_MASK, Ordering::Relaxed);
+        self.known_head.store(word_of(position), Ordering::Relaxed);
         self.head.0.store(word_of(position), Ordering::Relaxed);
     }
 

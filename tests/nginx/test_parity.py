@@ -13,7 +13,7 @@ from support import PATIENCE, Kafka, Nginx, wait_for
 # Every variable of nginx that a log can have, but for what changes while a request is logged (tcpinfo_*).
 VARIABLES = """
     pipe time_local time_iso8601 msec request_time status bytes_sent body_bytes_sent request_length
-    http_host http_user_agent http_referer http_via http_x_forwarded_for http_cookie http_x_odd http_accept_encoding
+    http_host http_user_agent http_referer http_via http_x_forwarded_for http_cookie http_x_odd http_x_one http_accept_encoding
     content_length content_type host remote_addr remote_port proxy_protocol_addr proxy_protocol_port
     proxy_protocol_server_addr proxy_protocol_server_port server_addr server_port server_protocol scheme https
     request_uri uri document_uri request document_root realpath_root query_string args is_args request_filename
@@ -130,9 +130,18 @@ def as_bytes(text):
     return text if isinstance(text, bytes) else text.encode()
 
 
+def odd_one(number):
+    """A value with one byte that may have to be escaped: with enough numbers, of every length and at every place."""
+    length = number % 50
+    value = bytearray(b"v" * length)
+    if length:
+        value[number // 50 % length] = b"\"\\\x01\x1f\x7f\x80\xff ~"[number % 9]
+    return bytes(value)
+
+
 def requests(rng, number):
     """Requests of every kind, the hostile ones too, each as bytes."""
-    for _ in range(number):
+    for each in range(number):
         method = as_bytes(rng.choice(METHODS) if rng.random() < 0.4 else "GET")
         path = as_bytes(rng.choice(PATHS))
         if rng.random() < 0.3 and b"?" not in path:
@@ -146,6 +155,7 @@ def requests(rng, number):
                               b"GET /" + b"u" * 20000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
             continue
         headers = [as_bytes(rng.choice(HEADERS)) for _ in range(rng.randrange(5))]
+        headers.append(b"X-One: " + odd_one(each))
         if not any(h.startswith(b"Host:") for h in headers):
             headers.append(b"Host: main.example")
         body = b""

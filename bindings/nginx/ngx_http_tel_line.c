@@ -19,11 +19,7 @@
 /* NULL if the line is longer than that. */
 static u_char *ngx_http_tel_line_write(ngx_http_request_t *r,
     ngx_http_tel_ops_t *ops, u_char *p, u_char *end);
-static u_char *ngx_http_tel_number(u_char *p, uint64_t n, size_t digits)
-    __attribute__((noinline));
-static u_char *ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec);
-
-static u_char *ngx_http_tel_number(u_char *p, uint64_t n, ngx_uint_t width);
+static u_char *ngx_http_tel_number(u_char *p, uint64_t n, size_t digits);
 static u_char *ngx_http_tel_seconds(u_char *p, time_t sec, ngx_msec_t msec);
 
 static u_char *ngx_http_tel_text(ngx_http_request_t *r, u_char *p,

@@ -27,9 +27,10 @@ struct late_records {
 };
 
 /*
- * Fills the format's slots, of which there are `n_slots`. False if the buffer no longer begins where the transaction does: part of the records have
- * gone to the log, and what they said is not known here.
+ * Fills the format's slots, of which there are `n_slots`. `midst` is where the log ended at some time of this transaction, or NULL.
+ * False if the buffer no longer begins where the transaction does: part of the records have gone to the log, and what they said is not
+ * known here.
  */
-bool records_read(const struct format *, const struct req *, struct late_records *, struct span *slots);
+bool records_read(const struct format *, const struct req *, const uint32_t *midst, struct late_records *, struct span *slots);
 
 #endif

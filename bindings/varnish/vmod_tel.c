@@ -42,6 +42,8 @@ struct pending {
 	unsigned magic;
 #define PENDING_MAGIC 0x7e1a0003
 	unsigned client_len;	/* 0: taken back */
+	unsigned wid;		/* the log's, and where it ended, when the line was asked for */
+	const uint32_t *logged;
 	struct producer *producer;
 	const struct format *format;
 	char client[];
@@ -245,7 +247,7 @@ write_line(const struct pending *p, struct req *req)
 
 	if (tel == NULL)
 		COUNT(p->producer, unavailable);
-	else if (!records_read(p->format, req, &late, slots) ||
+	else if (!records_read(p->format, req, p->wid == req->vsl->wid ? p->logged : NULL, &late, slots) ||
 	    !line_write(p->format, slots, VXID(req->vsl->wid), &w))
 		COUNT(p->producer, log_lost_records);
 	else if (unlikely(w.full))
@@ -335,6 +337,8 @@ vmod_access_log_log(VRT_CTX, struct vmod_tel_access_log *o, VCL_STRING client)
 	INIT_OBJ(p, PENDING_MAGIC);
 	p->producer = o->producer;
 	p->format = o->format;
+	p->wid = ctx->vsl->wid;
+	p->logged = ctx->vsl->wlp;
 	p->client_len = (unsigned)len;
 	for (size_t i = 0; i < len; i++) {
 		p->client[i] = client[i];

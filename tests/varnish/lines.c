@@ -1,6 +1,7 @@
 /*
  * Lines of made-up logs at the edge of their memory, under the address sanitizer: the log's buffer has no more behind its last
- * record than bytes.h says, and neither has the line's. In any room a line is whole, or there is none.
+ * record than bytes.h says, and neither has the line's. In any room a line is whole, or there is none; and it is the same wherever in
+ * the log it was asked for.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 
 #define LOGS 4000
 #define WID 7
-#define WORDS 4096
+#define WORDS 32768
 #define LINE_MAX_BYTES 65536
 
 static const char *const formats[] = {
@@ -27,12 +28,15 @@ static const char *const formats[] = {
 
 static uint32_t words[WORDS];
 static uint32_t *end;
+static size_t begins[WORDS / 3];
+static size_t records;
 
 static void
 record(unsigned tag, const char *text)
 {
 	size_t len = strlen(text) + 1;
 
+	begins[records++] = (size_t)(end - words);
 	end[0] = (uint32_t)(tag << 24 | len);
 	end[1] = WID;
 	memcpy(end + 2, text, len);
@@ -71,6 +75,7 @@ make_log(void)
 	    "X-A-Header-With-A-Long-Name: ", "X-A-Header-With-A-Long-Nam", "", ":" };
 
 	end = words;
+	records = 0;
 	record(SLT_Begin, "req 3 rxreq");
 	record(SLT_Timestamp, rand() % 20 == 0 ? "Start: 12.5 0 0" : "Start: 1795856590.353898 0.000000 0.000000");
 	record(SLT_ReqStart, "127.0.0.1 46426 a0");
@@ -79,7 +84,11 @@ make_log(void)
 	for (int n = rand() % 9; n > 0; n--)
 		record_of(SLT_ReqHeader, headers[rand() % (int)(sizeof headers / sizeof *headers)]);
 	record(SLT_VCL_call, rand() % 2 ? "HIT" : "PASS");
-	record_of(SLT_VCL_Log, "key: ");
+	/* More than wait for the first half at times, and as many that nothing asks for. */
+	for (int n = rand() % 4 == 0 ? rand() % 160 : 1; n > 0; n--) {
+		record_of(SLT_VCL_Log, n % 3 == 0 ? "other: " : "key: ");
+		record(SLT_RespHeader, "Age: 1");
+	}
 	record(SLT_Timestamp, "Process: 1795856590.353998 0.000100 0.000100");
 	record_of(SLT_RespStatus, "");
 	/* The last one is not always of a length that fills its words. */
@@ -88,12 +97,12 @@ make_log(void)
 
 /* The length of the line in this room; -1 if there is none. */
 static long
-write_line(const struct format *f, struct req *req, char *line, size_t room)
+write_line(const struct format *f, struct req *req, const uint32_t *midst, char *line, size_t room)
 {
 	struct span *slots = malloc(f->n_slots * sizeof *slots);
 	struct late_records *late = malloc(sizeof *late);
 	struct writer w = writer_of(line, room + SLACK);
-	bool written = records_read(f, req, late, slots) && line_write(f, slots, WID, &w);
+	bool written = records_read(f, req, midst, late, slots) && line_write(f, slots, WID, &w);
 
 	free(slots);
 	free(late);
@@ -104,13 +113,15 @@ static void
 check(const struct format *f, struct req *req)
 {
 	char *whole = malloc(LINE_MAX_BYTES + SLACK);
-	long len = write_line(f, req, whole, LINE_MAX_BYTES);
+	long len = write_line(f, req, NULL, whole, LINE_MAX_BYTES);
 	size_t room = len < 0 ? 0 : (size_t)(rand() % (len + 2));
 	char *line = malloc(room + SLACK);
-	long got = write_line(f, req, line, room);
+	size_t asked = (size_t)rand() % (records + 1);
+	const uint32_t *midst = asked == records ? req->vsl->wlp : req->vsl->wlb + begins[asked];
+	long got = write_line(f, req, midst, line, room);
 
 	if (got != (len < 0 || (size_t)len > room ? -1 : len) || (got > 0 && memcmp(line, whole, (size_t)got) != 0)) {
-		(void)fprintf(stderr, "lines: a line of %ld bytes is one of %ld in a room of %zu\n", len, got, room);
+		(void)fprintf(stderr, "lines: a line of %ld bytes, asked for after %zu records, is one of %ld in a room of %zu\n", len, asked, got, room);
 		exit(1);
 	}
 	free(line);

@@ -7,7 +7,7 @@
  *   ngx_http_tel_directive.c tel_producer, tel_log, and log_format in passing
  *   ngx_http_tel_format.c    log_format's language
  *   ngx_http_tel_line.c      a line, written as access_log writes it
- *   ngx_http_tel_escape.c    its default escaping
+ *   ngx_http_tel_escape.c    variables in it, escaped as log_format says
  *   ngx_http_tel_producer.c  a producer's life in a worker
  *   ngx_http_tel_message.c   what libtel has to say, into error_log
  *   ngx_http_tel_total.c     the counters of all workers, in shared memory

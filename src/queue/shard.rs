@@ -173,6 +173,9 @@ pub struct Shard {
     head: Apart<AtomicU64>,
 }
 
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(std::mem::offset_of!(Shard, max_line) + size_of::<usize>() <= 64);
+
 impl Shard {
     pub fn new(memory: Memory, max_line: usize) -> Shard {
         // Written one by one, which faults them in as well.

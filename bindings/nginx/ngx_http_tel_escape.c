@@ -126,19 +126,17 @@ ngx_http_tel_variable(ngx_http_request_t *r, ngx_http_tel_op_t *op)
 
     vv = &r->variables[op->index];
 
-    if ((vv->valid || vv->not_found) && !vv->no_cacheable) {
-        return vv->not_found ? NULL : vv;
-    }
-
-    vv->valid = 0;
-    vv->not_found = 0;
-
-    if (op->get(r, vv, op->of.data) != NGX_OK) {
+    if (!(vv->valid || vv->not_found) || vv->no_cacheable) {
         vv->valid = 0;
-        vv->not_found = 1;
+        vv->not_found = 0;
 
-    } else if (op->no_cacheable) {
-        vv->no_cacheable = 1;
+        if (op->get(r, vv, op->of.data) != NGX_OK) {
+            vv->valid = 0;
+            vv->not_found = 1;
+
+        } else if (op->no_cacheable) {
+            vv->no_cacheable = 1;
+        }
     }
 
     return vv->not_found ? NULL : vv;

@@ -174,6 +174,7 @@ read_record(const struct format *f, const uint32_t *record, unsigned wid, struct
 	read_one(f, VSL_TAG(record), b, e, slots);
 }
 
+/* Not inlined, as few records come here: another copy of the code would lie between what most of them run through. */
 static void __attribute__((noinline))
 read_later(const struct format *f, const uint32_t *record, unsigned wid, struct span *slots)
 {

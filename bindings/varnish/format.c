@@ -165,29 +165,29 @@ add_rule(struct compiler *c, struct rule r)
 
 /* What fills the slots of fixed meaning, as varnishncsa reads the log in client mode. */
 static const struct rule fixed[] = {
-	{ .match = { .slot = SLOT_REMOTE, .tag = SLT_ReqStart, .kind = MATCH_FIELD, .field = 1 } },
-	{ .match = { .slot = SLOT_REMOTE, .tag = SLT_BackendOpen, .kind = MATCH_FIELD, .field = 3, .last = true } },
-	{ .match = { .slot = SLOT_METHOD, .tag = SLT_ReqMethod, .kind = MATCH_LINE } },
-	{ .match = { .slot = SLOT_PATH, .tag = SLT_ReqURL, .kind = MATCH_URL } },
-	{ .match = { .slot = SLOT_PROTOCOL, .tag = SLT_ReqProtocol, .kind = MATCH_LINE } },
-	{ .match = { .slot = SLOT_HOST, .tag = SLT_ReqHeader, .kind = MATCH_LINE }, .key = "Host:" },
-	{ .match = { .slot = SLOT_BASIC_AUTH, .tag = SLT_ReqHeader, .kind = MATCH_BASIC }, .key = "Authorization:" },
-	{ .match = { .slot = SLOT_STATUS, .tag = SLT_RespStatus, .kind = MATCH_LINE, .last = true } },
-	{ .match = { .slot = SLOT_BYTES_IN, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 3 } },
-	{ .match = { .slot = SLOT_BYTES_IN, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 3 } },
-	{ .match = { .slot = SLOT_BYTES_BODY, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 5 } },
-	{ .match = { .slot = SLOT_BYTES_OUT, .tag = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 6 } },
-	{ .match = { .slot = SLOT_BYTES_OUT, .tag = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 4 } },
-	{ .match = { .slot = SLOT_TIME_START, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "Start:" },
-	{ .match = { .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "Resp:" },
-	{ .match = { .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "PipeSess:" },
+	{ .match = { .slot = SLOT_REMOTE, .group = SLT_ReqStart, .kind = MATCH_FIELD, .field = 1 } },
+	{ .match = { .slot = SLOT_REMOTE, .group = SLT_BackendOpen, .kind = MATCH_FIELD, .field = 3, .last = true } },
+	{ .match = { .slot = SLOT_METHOD, .group = SLT_ReqMethod, .kind = MATCH_LINE } },
+	{ .match = { .slot = SLOT_PATH, .group = SLT_ReqURL, .kind = MATCH_URL } },
+	{ .match = { .slot = SLOT_PROTOCOL, .group = SLT_ReqProtocol, .kind = MATCH_LINE } },
+	{ .match = { .slot = SLOT_HOST, .group = SLT_ReqHeader, .kind = MATCH_LINE }, .key = "Host:" },
+	{ .match = { .slot = SLOT_BASIC_AUTH, .group = SLT_ReqHeader, .kind = MATCH_BASIC }, .key = "Authorization:" },
+	{ .match = { .slot = SLOT_STATUS, .group = SLT_RespStatus, .kind = MATCH_LINE, .last = true } },
+	{ .match = { .slot = SLOT_BYTES_IN, .group = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 3 } },
+	{ .match = { .slot = SLOT_BYTES_IN, .group = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 3 } },
+	{ .match = { .slot = SLOT_BYTES_BODY, .group = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 5 } },
+	{ .match = { .slot = SLOT_BYTES_OUT, .group = SLT_ReqAcct, .kind = MATCH_FIELD, .field = 6 } },
+	{ .match = { .slot = SLOT_BYTES_OUT, .group = SLT_PipeAcct, .kind = MATCH_FIELD, .field = 4 } },
+	{ .match = { .slot = SLOT_TIME_START, .group = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "Start:" },
+	{ .match = { .slot = SLOT_TIME_END, .group = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "Resp:" },
+	{ .match = { .slot = SLOT_TIME_END, .group = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "PipeSess:" },
 	/* VCL can make the last two here, with std.timestamp(). */
-	{ .match = { .slot = SLOT_TIME_END, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "BerespBody:" },
-	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Process:" },
-	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Pipe:" },
-	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .tag = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Beresp:" },
-	{ .match = { .slot = SLOT_HITMISS, .tag = SLT_VCL_call, .kind = MATCH_CALL } },
-	{ .match = { .slot = SLOT_HITMISS, .tag = SLT_VCL_return, .kind = MATCH_RETURN } },
+	{ .match = { .slot = SLOT_TIME_END, .group = SLT_Timestamp, .kind = MATCH_FIELD, .field = 1 }, .key = "BerespBody:" },
+	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .group = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Process:" },
+	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .group = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Pipe:" },
+	{ .match = { .slot = SLOT_TIME_FIRST_BYTE, .group = SLT_Timestamp, .kind = MATCH_FIELD, .field = 2 }, .key = "Beresp:" },
+	{ .match = { .slot = SLOT_HITMISS, .group = SLT_VCL_call, .kind = MATCH_CALL } },
+	{ .match = { .slot = SLOT_HITMISS, .group = SLT_VCL_return, .kind = MATCH_RETURN } },
 };
 
 /* One match fills both slots of a URL, as another both of how a request was handled: they are set together. */
@@ -231,7 +231,7 @@ add_header(struct compiler *c, uint8_t tag, const char *name)
 	char key[NAME_MAX_BYTES + 2];
 
 	(void)snprintf(key, sizeof key, "%s:", name);
-	add_own_value(c, (struct rule){ .match = { .tag = tag, .kind = MATCH_LINE, .last = true }, .key = key }, "-");
+	add_own_value(c, (struct rule){ .match = { .group = tag, .kind = MATCH_LINE, .last = true }, .key = key }, "-");
 }
 
 static void
@@ -348,7 +348,7 @@ add_record(struct compiler *c, const char *name)
 		r.key = prefix + 1;
 		(void)strcat(prefix, ":");
 	}
-	r.match.tag = tag;
+	r.match.group = tag;
 	add_own_value(c, r, "-");
 }
 
@@ -369,7 +369,7 @@ add_extension(struct compiler *c, const char *name)
 		char key[NAME_MAX_BYTES + 2];
 
 		(void)snprintf(key, sizeof key, "%s:", name + 8);
-		add_own_value(c, (struct rule){ .match = { .tag = SLT_VCL_Log, .kind = MATCH_LINE }, .key = key, .exact = true }, "");
+		add_own_value(c, (struct rule){ .match = { .group = SLT_VCL_Log, .kind = MATCH_LINE }, .key = key, .exact = true }, "");
 	} else if (strncmp(name, "VSL:", 4) == 0)
 		add_record(c, name + 4);
 	else
@@ -474,15 +474,25 @@ compile(struct compiler *c, const char *text)
 		fail(c, "the format is empty");
 }
 
-/* Stable, so that the matches of a tag are tried in the order of the table and the format. */
+/* Not one that has a match for any of its records. */
+static uint8_t
+parted_tag(const struct rule *rules, unsigned n)
+{
+	for (; n > 0; rules++, n--)
+		if (rules->match.group == SLT_ReqHeader && rules->match.key_len == 0)
+			return (SLT__Bogus);
+	return (SLT_ReqHeader);
+}
+
+/* Stable, so that the matches of a group are tried in the order of the table and the format. */
 static void
-order_by_tag(struct rule *rules, unsigned n)
+order_by_group(struct rule *rules, unsigned n)
 {
 	for (unsigned i = 1; i < n; i++) {
 		struct rule r = rules[i];
 		unsigned j = i;
 
-		for (; j > 0 && rules[j - 1].match.tag > r.match.tag; j--)
+		for (; j > 0 && rules[j - 1].match.group > r.match.group; j--)
 			rules[j] = rules[j - 1];
 		rules[j] = r;
 	}
@@ -552,12 +562,20 @@ pack(struct compiler *c)
 	f->n_slots = c->n_slots;
 	s = (struct step *)aligned((char *)&f->matches[c->n_rules + 2], 8);
 	p = aligned((char *)(s + c->n_drafts), KEY_UNIT);
-	order_by_tag(c->rules, c->n_rules);
-	f->matches[0] = f->matches[c->n_rules + 1] = (struct match){ .tag = SLT__Bogus };
+	f->parted = parted_tag(c->rules, c->n_rules);
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		struct match *m = &c->rules[i].match;
+
+		f->of_group[m->group] = 1;
+		if (m->key_len > 0)
+			m->group = format_group(f, m->group, c->rules[i].key[0]);
+	}
+	order_by_group(c->rules, c->n_rules);
+	f->matches[0] = f->matches[c->n_rules + 1] = (struct match){ .group = SLT__Bogus };
 	for (unsigned i = c->n_rules; i > 0; i--) {
 		f->matches[i] = c->rules[i - 1].match;
 		f->matches[i].key = (uint16_t)((p - (char *)f) / KEY_UNIT);
-		f->of_tag[f->matches[i].tag] = i;
+		f->of_group[f->matches[i].group] = i;
 		p = put_key(p, &c->rules[i - 1]);
 	}
 	f->steps = s;

@@ -48,7 +48,7 @@ struct match {
 	uint16_t key;		/* where it is: see format_key() */
 	uint16_t key_len;	/* 0: any record matches */
 	uint16_t slot;
-	uint8_t tag;
+	uint16_t group;		/* of the records that it is for: see format_group() */
 	uint8_t kind;
 	uint8_t field;
 	char key_end;		/* the key's last byte, which few other records have there */
@@ -81,15 +81,27 @@ struct step {
 	uint8_t decimals;
 };
 
+/* A tag's records are one group; of one tag, whose directives all ask for a name, those are whose names begin alike. */
+#define TAGS 256
+#define GROUPS (TAGS + 32)
+
 /* The head of one allocation that has all of it, close together: few cache lines, and fewer pages. */
 struct format {
-	uint8_t of_tag[256];	/* the first match of each tag; 0: no directive asks for it */
+	uint8_t of_group[GROUPS];	/* its first match; 0: no directive asks for it. A tag has one if any group of it has. */
+	uint8_t parted;		/* the tag of several groups: request headers', or of none */
 	uint16_t n_slots;
 	bool needs_times;	/* as numbers */
 	const struct step *steps;
 	const struct step *steps_end;
-	struct match matches[];	/* by tag, between two of no record's tag; then steps, keys and texts */
+	struct match matches[];	/* by group, between two of no group; then steps, keys and texts */
 };
+
+/* A name's first byte, and so its group, is the same in either case. */
+static inline unsigned
+format_group(const struct format *f, unsigned tag, char first)
+{
+	return (tag == f->parted ? TAGS + ((unsigned char)first & 31u) : tag);
+}
 
 /* Keys are padded to a multiple of so many bytes, and lie at such. */
 #define KEY_UNIT 16

@@ -151,7 +151,9 @@ apply(const struct match *m, const char *b, const char *e, struct span *slots)
 static inline __attribute__((always_inline)) void
 read_one(const struct format *f, unsigned tag, const char *b, const char *e, struct span *slots)
 {
-	for (const struct match *m = &f->matches[f->of_tag[tag]]; m->tag == tag; m++)
+	unsigned group = format_group(f, tag, *b);
+
+	for (const struct match *m = &f->matches[f->of_group[group]]; m->group == group; m++)
 		if (is_for(f, m, b, e))
 			apply(m, b, e, slots);
 }
@@ -159,7 +161,7 @@ read_one(const struct format *f, unsigned tag, const char *b, const char *e, str
 static inline bool
 is_wanted(const struct format *f, const uint32_t *record)
 {
-	return (f->of_tag[VSL_TAG(record)] != 0);
+	return (f->of_group[VSL_TAG(record)] != 0);
 }
 
 static inline __attribute__((always_inline)) void
@@ -226,7 +228,7 @@ read_account(const struct format *f, const struct acct_req *a, struct late_recor
 	const uint64_t account[6] = { a->req_hdrbytes, a->req_bodybytes, a->req_hdrbytes + a->req_bodybytes,
 	    a->resp_hdrbytes, a->resp_bodybytes, a->resp_hdrbytes + a->resp_bodybytes };
 
-	for (const struct match *m = &f->matches[f->of_tag[SLT_ReqAcct]]; m->tag == SLT_ReqAcct; m++) {
+	for (const struct match *m = &f->matches[f->of_group[SLT_ReqAcct]]; m->group == SLT_ReqAcct; m++) {
 		if (m->kind != MATCH_FIELD || m->key_len > 0 || m->field > 6) {
 			read_one(f, SLT_ReqAcct, late->account, write_account(late->account, account), slots);
 			return;
@@ -265,9 +267,9 @@ records_read(const struct format *f, const struct req *req, const uint32_t *mids
 	}
 	read_all(f, record, midst > record && midst <= end ? midst : end, end, wid, slots);
 	/* varnishd logs these two when the request's task is over. */
-	if (f->of_tag[SLT_ReqAcct] != 0 && !(req->res_mode & RES_PIPE))
+	if (f->of_group[SLT_ReqAcct] != 0 && !(req->res_mode & RES_PIPE))
 		read_account(f, &req->acct, late, slots);
-	if (unlikely(f->of_tag[SLT_End] != 0))
+	if (unlikely(f->of_group[SLT_End] != 0))
 		read_one(f, SLT_End, late->account, late->account, slots);
 	return (true);
 }

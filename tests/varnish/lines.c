@@ -114,7 +114,7 @@ check(const struct format *f, struct req *req)
 {
 	char *whole = malloc(LINE_MAX_BYTES + SLACK);
 	long len = write_line(f, req, NULL, whole, LINE_MAX_BYTES);
-	size_t room = len < 0 ? 0 : (size_t)(rand() % (len + 2));
+	size_t room = len < 0 ? 0 : (size_t)(rand() % 2 ? len : rand() % (len + 2));
 	char *line = malloc(room + SLACK);
 	size_t asked = (size_t)rand() % (records + 1);
 	const uint32_t *midst = asked == records ? req->vsl->wlp : req->vsl->wlb + begins[asked];

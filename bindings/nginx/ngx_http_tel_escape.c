@@ -11,8 +11,6 @@
 typedef u_char  ngx_http_tel_bytes_t  __attribute__((vector_size(16)));
 
 
-static u_char *ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p,
-    u_char *end, ngx_http_tel_op_t *op);
 static u_char *ngx_http_tel_escape_json(ngx_http_request_t *r, u_char *p,
     u_char *end, ngx_http_tel_op_t *op);
 static u_char *ngx_http_tel_escape_none(ngx_http_request_t *r, u_char *p,
@@ -31,7 +29,7 @@ static u_char *ngx_http_tel_escape_each(u_char *p, u_char *s, size_t len);
 /* What a byte may become at most: \xXX, \u00XX, itself. */
 
 static ngx_http_tel_value_t  ngx_http_tel_escaped_values[] = {
-    { ngx_string("default"), ngx_http_tel_escape_default, 4 },
+    { ngx_string("default"), NULL, 4 },
     { ngx_string("json"), ngx_http_tel_escape_json, 6 },
     { ngx_string("none"), ngx_http_tel_escape_none, 1 },
     { ngx_null_string, NULL, 0 }
@@ -53,7 +51,7 @@ ngx_http_tel_value_escaped(u_char *name)
 }
 
 
-static u_char *
+u_char *
 ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p, u_char *end,
     ngx_http_tel_op_t *op)
 {

@@ -155,7 +155,13 @@ ngx_http_tel_line_write(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
         ngx_memcpy(p, op->before, sizeof(op->before));
         p += op->before_len;
 
-        p = op->write(r, p, end, op);
+        /*
+         * a call that is known needs no guess of where it leads: requests leave
+         * little to guess by
+         */
+
+        p = op->write ? op->write(r, p, end, op)
+                      : ngx_http_tel_escape_default(r, p, end, op);
 
         if (p == NULL) {
             return NULL;

@@ -16,7 +16,7 @@ typedef u_char *(*ngx_http_tel_op_pt)(ngx_http_request_t *r, u_char *p,
 #define NGX_HTTP_TEL_BEFORE  14
 
 struct ngx_http_tel_op_s {
-    ngx_http_tel_op_pt          write;
+    ngx_http_tel_op_pt          write;   /* NULL: escape_default */
 
     union {
         u_char                 *text;
@@ -41,6 +41,10 @@ typedef struct {
     uint32_t                    len;
 } ngx_http_tel_value_t;
 
+
+/* Writes as a write function does, for those that have none. */
+u_char *ngx_http_tel_escape_default(ngx_http_request_t *r, u_char *p,
+    u_char *end, ngx_http_tel_op_t *op);
 
 void ngx_http_tel_op_text(ngx_http_tel_op_t *op, u_char *text, size_t len);
 

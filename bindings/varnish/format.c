@@ -468,9 +468,9 @@ compile(struct compiler *c, const char *text)
 		else
 			c->literal[c->literal_len++] = *p;
 	}
-	if (c->literal_len > 0)
+	if (c->literal_len > STEP_BEFORE)
 		flush_literal(c);
-	if (c->n_drafts == 0)
+	if (c->n_drafts == 0 && c->literal_len == 0)
 		fail(c, "the format is empty");
 }
 
@@ -590,6 +590,8 @@ pack(struct compiler *c)
 			p = put_text(p, c->drafts[i].text, s->len);
 	}
 	f->steps_end = s;
+	memcpy(f->after, c->literal, c->literal_len);
+	f->after_len = c->literal_len;
 	return (f);
 }
 

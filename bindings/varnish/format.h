@@ -91,6 +91,8 @@ struct format {
 	uint8_t parted;		/* the tag of several groups: request headers', or of none */
 	uint16_t n_slots;
 	bool needs_times;	/* as numbers */
+	uint8_t after_len;
+	char after[STEP_BEFORE];	/* the format's own text behind the last step */
 	const struct step *steps;
 	const struct step *steps_end;
 	struct match matches[];	/* by group, between two of no group; then steps, keys and texts */

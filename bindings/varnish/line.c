@@ -132,5 +132,6 @@ line_write(const struct format *f, const struct span *slots, uint32_t vxid, stru
 		else
 			write_time(w, s, &times);
 	}
+	write_few(w, f->after, f->after_len);
 	return (true);
 }

@@ -13,8 +13,8 @@ COUNT = 3000
 # Together these use every directive.
 FORMATS = [
     '%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-agent}i"',
-    "%D %H %I %m %O %q %U %T",
-    "%{s}T %{ms}T %{us}T",
+    "%D %H %I %m %O %q %U %T seconds",
+    "%{s}T %{ms}T %{us}T eights",
     "%{%Y-%m-%dT%H:%M:%S}t.%{msec_frac}t %{usec_frac}t %{sec}t %{msec}t %{usec}t %{msecx}t",
     "%{Varnish:time_firstbyte}x %{Varnish:hitmiss}x %{Varnish:handling}x %{Varnish:side}x %{Varnish:vxid}x %s",
     "%{VCL_Log:key}x|%{VCL_Log:none}x|%{VCL_Log:Key}x|%{VCL_Log:two words}x",

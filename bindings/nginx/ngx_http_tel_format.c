@@ -143,6 +143,7 @@ ngx_http_tel_format_compile(ngx_conf_t *cf, ngx_http_tel_format_t *format)
     ngx_str_t             *arg;
     ngx_uint_t             i;
     ngx_array_t            ops;
+    ngx_http_tel_op_t     *op;
     ngx_http_tel_value_t  *escaped;
 
     if (ngx_array_init(&ops, cf->temp_pool, 16, sizeof(ngx_http_tel_op_t))
@@ -174,6 +175,17 @@ ngx_http_tel_format_compile(ngx_conf_t *cf, ngx_http_tel_format_t *format)
             != NGX_OK)
         {
             return NGX_ERROR;
+        }
+    }
+
+    if (ops.nelts > 1) {
+        op = ops.elts;
+        op += ops.nelts - 1;
+
+        if (op->is_text && op->len <= NGX_HTTP_TEL_TEXT) {
+            ngx_memcpy(format->ops.after, op->of.text, op->len);
+            format->ops.after_len = op->len;
+            ops.nelts--;
         }
     }
 

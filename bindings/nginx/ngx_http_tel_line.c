@@ -168,7 +168,13 @@ ngx_http_tel_line_write(ngx_http_request_t *r, ngx_http_tel_ops_t *ops,
         }
     }
 
-    return p;
+    if ((size_t) (end - p) < sizeof(ops->after)) {
+        return NULL;
+    }
+
+    ngx_memcpy(p, ops->after, sizeof(ops->after));
+
+    return p + ops->after_len;
 }
 
 

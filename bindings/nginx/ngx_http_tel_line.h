@@ -13,8 +13,6 @@
 typedef u_char *(*ngx_http_tel_op_pt)(ngx_http_request_t *r, u_char *p,
     u_char *end, ngx_http_tel_op_t *op);
 
-#define NGX_HTTP_TEL_BEFORE  14
-
 struct ngx_http_tel_op_s {
     ngx_http_tel_op_pt          write;   /* NULL: escape_default */
 
@@ -31,7 +29,7 @@ struct ngx_http_tel_op_s {
     unsigned                    is_variable:1;
     unsigned                    no_cacheable:1;
     u_char                      before_len;
-    u_char                      before[NGX_HTTP_TEL_BEFORE];  /* text, too */
+    u_char                      before[NGX_HTTP_TEL_TEXT];
 };
 
 

@@ -69,9 +69,14 @@ typedef struct {
 
 typedef struct ngx_http_tel_op_s  ngx_http_tel_op_t;
 
+/* A format's own text in front of a value, or at its end; longer: an op. */
+#define NGX_HTTP_TEL_TEXT  14
+
 typedef struct {
     ngx_http_tel_op_t         *first;
     ngx_http_tel_op_t         *last;         /* behind the last one */
+    u_char                     after[NGX_HTTP_TEL_TEXT];
+    u_char                     after_len;
 } ngx_http_tel_ops_t;
 
 typedef struct {

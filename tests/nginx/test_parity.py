@@ -33,13 +33,13 @@ VARIABLES = """
     mapped mapped_volatile geo split binary_remote_addr
 """.split()
 
-# What a line ends with: a value may have a newline inside where nothing is escaped.
+# What a line ends with, with what is before it: 14 bytes, 15 and others. A value may have a newline inside where nothing is escaped.
 END = "<end>"
 FORMATS = ("default", "json", "none", "combined", "odd", "text")
 
 HTTP = """
     default_type text/plain; types { text/html html; text/plain txt; }
-    log_format odd "[$status]" "" ' ${status}x$status$status' "$remote_addr\\"'<end>";
+    log_format odd "[$status]" "" ' ${status}x$status$status' "$remote_addr\\"'3456789<end>";
     log_format text escape=json "nothing of a request<end>";
     tel_producer edge config=edge.json;
 
@@ -186,7 +186,7 @@ class Parity(unittest.TestCase):
 
     def nginx(self):
         formats = "".join(f"log_format {name} escape={name} '" + "|".join(
-            f"{v}=${v}" if i % 2 else f"{v}=${{{v}}}" for i, v in enumerate(self.known)) + f"{END}';\n"
+            f"{v}=${v}" if i % 2 else f"{v}=${{{v}}}" for i, v in enumerate(self.known)) + f"|123456789{END}';\n"
             for name in ("default", "json", "none"))
         logs = "".join(f"access_log @FOLDER@/{name}.log {name}; tel_log edge {name} client=parity-{name};\n"
                        for name in FORMATS)

@@ -11,6 +11,10 @@
 /* A line that may become longer takes memory of its request. */
 #define NGX_HTTP_TEL_LINE  16384
 
+/* Room for a number, whatever it is; and for one, a point and another one. */
+#define NGX_HTTP_TEL_NUMBER   NGX_INT64_LEN
+#define NGX_HTTP_TEL_SECONDS  (2 * NGX_HTTP_TEL_NUMBER + 1)
+
 /* nginx's cached times are never of another length: a copy is no call. */
 #define NGX_HTTP_TEL_TIME_LOCAL    (sizeof("28/Sep/1970:12:00:00 +0600") - 1)
 #define NGX_HTTP_TEL_TIME_ISO8601  (sizeof("1970-09-28T12:00:00+06:00") - 1)
@@ -56,15 +60,16 @@ static ngx_http_tel_value_t  ngx_http_tel_log_values[] = {
       NGX_HTTP_TEL_TIME_LOCAL },
     { ngx_string("time_iso8601"), ngx_http_tel_time_iso8601,
       NGX_HTTP_TEL_TIME_ISO8601 },
-    { ngx_string("msec"), ngx_http_tel_msec, NGX_TIME_T_LEN + 4 },
+    { ngx_string("msec"), ngx_http_tel_msec, NGX_HTTP_TEL_SECONDS },
     { ngx_string("request_time"), ngx_http_tel_request_time,
-      NGX_TIME_T_LEN + 4 },
-    { ngx_string("status"), ngx_http_tel_status_code, NGX_INT_T_LEN },
-    { ngx_string("bytes_sent"), ngx_http_tel_bytes_sent, NGX_OFF_T_LEN },
+      NGX_HTTP_TEL_SECONDS },
+    { ngx_string("status"), ngx_http_tel_status_code, NGX_HTTP_TEL_NUMBER },
+    { ngx_string("bytes_sent"), ngx_http_tel_bytes_sent,
+      NGX_HTTP_TEL_NUMBER },
     { ngx_string("body_bytes_sent"), ngx_http_tel_body_bytes_sent,
-      NGX_OFF_T_LEN },
+      NGX_HTTP_TEL_NUMBER },
     { ngx_string("request_length"), ngx_http_tel_request_length,
-      NGX_OFF_T_LEN },
+      NGX_HTTP_TEL_NUMBER },
     { ngx_null_string, NULL, 0 }
 };
 
@@ -287,14 +292,17 @@ ngx_http_tel_request_length(ngx_http_request_t *r, u_char *p, u_char *end,
 }
 
 
-/* In decimal, with zeros in front of fewer digits; without printf's cost. */
+/*
+ * In decimal, with zeros in front of fewer digits; without printf's cost. What
+ * is copied is as long as a number may be, where there is room for that.
+ */
 
 static u_char *
 ngx_http_tel_number(u_char *p, uint64_t n, size_t digits)
 {
-    u_char  text[NGX_INT64_LEN], *end, *d;
+    u_char  text[2 * NGX_HTTP_TEL_NUMBER], *end, *d;
 
-    end = text + sizeof(text);
+    end = text + NGX_HTTP_TEL_NUMBER;
     d = end;
 
     do {
@@ -306,11 +314,9 @@ ngx_http_tel_number(u_char *p, uint64_t n, size_t digits)
         *--d = '0';
     }
 
-    while (d < end) {
-        *p++ = *d++;
-    }
+    ngx_memcpy(p, d, NGX_HTTP_TEL_NUMBER);
 
-    return p;
+    return p + (end - d);
 }
 
 

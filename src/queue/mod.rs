@@ -124,7 +124,6 @@ pub struct Pushed {
 #[derive(Default)]
 #[repr(align(128))]
 struct Refused {
-    submitted: AtomicU64,
     full: AtomicU64,
     too_long: AtomicU64,
 }
@@ -297,9 +296,7 @@ impl Queue {
             return PushError::Closed;
         }
         let term = if why == PushError::Full { &self.refused.full } else { &self.refused.too_long };
-        self.refused.submitted.fetch_add(1, Ordering::Relaxed);
-        // Release: a reader that sees the term sees the line in `submitted` as well, so the balance never goes negative.
-        term.fetch_add(1, Ordering::Release);
+        term.fetch_add(1, Ordering::Relaxed);
         why
     }
 
@@ -319,19 +316,16 @@ impl Queue {
     /// What went in. `taken` is the number of lines that the consumer had taken from each shard
     /// ([`Consumer::taken`]), as one consistent picture of it.
     ///
-    /// Terms are read before the total that contains them, so that `submitted` is never the smaller.
+    /// `submitted` is made of the terms that are read, so that it is never the smaller.
     pub fn pushed(&self, taken: &[u64]) -> Pushed {
-        let mut sum = Pushed {
-            full: self.refused.full.load(Ordering::Acquire),
-            too_long: self.refused.too_long.load(Ordering::Acquire),
-            ..Pushed::default()
-        };
+        let full = self.refused.full.load(Ordering::Relaxed);
+        let too_long = self.refused.too_long.load(Ordering::Relaxed);
+        let mut sum = Pushed { submitted: full + too_long, waiting: 0, full, too_long };
         for (shard, &taken) in self.shards.iter().zip(taken) {
             let waiting = shard.pushed_since(taken);
             sum.waiting += waiting;
             sum.submitted += taken + waiting;
         }
-        sum.submitted += self.refused.submitted.load(Ordering::Relaxed);
         sum
     }
 }

@@ -12,39 +12,20 @@
 
 #include "bytes.h"
 #include "format.h"
+#include "pack.h"
 #include "second.h"
 #include "tags.h"
 
 /* varnishncsa takes no longer name between braces. */
 #define NAME_MAX_BYTES 254
 
-/* A match, and the key that it will have. */
-struct rule {
-	struct match match;
-	const char *key;	/* what the record must begin with; NULL: anything */
-	bool exact;		/* the key's case counts */
-};
-
-/* A step, and the text that it will have. */
-struct draft {
-	struct step step;
-	char *text;
-};
-
 struct compiler {
 	char *why;
 	size_t why_size;
-	struct rule *rules;
-	struct draft *drafts;
-	unsigned n_rules;
-	unsigned n_drafts;
+	struct parts parts;
 	unsigned rules_room;
 	unsigned drafts_room;
-	unsigned n_slots;
-	char *literal;		/* text that no step has yet */
-	size_t literal_len;
 	bool needed[SLOT_FIRST_FREE];
-	bool needs_times;
 	bool failed;
 };
 
@@ -91,12 +72,12 @@ grow(struct compiler *c, void *things, unsigned n, unsigned *room, size_t size)
 static struct draft *
 append_step(struct compiler *c, enum step_kind kind)
 {
-	struct draft *more = grow(c, c->drafts, c->n_drafts, &c->drafts_room, sizeof *more);
+	struct draft *more = grow(c, c->parts.drafts, c->parts.n_drafts, &c->drafts_room, sizeof *more);
 
 	if (more == NULL)
 		return (NULL);
-	c->drafts = more;
-	more += c->n_drafts++;
+	c->parts.drafts = more;
+	more += c->parts.n_drafts++;
 	memset(more, 0, sizeof *more);
 	more->step.kind = kind;
 	return (more);
@@ -116,8 +97,8 @@ flush_literal(struct compiler *c)
 
 	if (d == NULL)
 		return;
-	set_text(c, d, c->literal, c->literal_len);
-	c->literal_len = 0;
+	set_text(c, d, c->parts.literal, c->parts.literal_len);
+	c->parts.literal_len = 0;
 }
 
 static struct draft *
@@ -125,14 +106,14 @@ add_step(struct compiler *c, enum step_kind kind)
 {
 	struct draft *d;
 
-	if (c->literal_len > STEP_BEFORE)
+	if (c->parts.literal_len > STEP_BEFORE)
 		flush_literal(c);
 	d = append_step(c, kind);
 	if (d == NULL)
 		return (NULL);
-	memcpy(d->step.before, c->literal, c->literal_len);
-	d->step.before_len = c->literal_len;
-	c->literal_len = 0;
+	memcpy(d->step.before, c->parts.literal, c->parts.literal_len);
+	d->step.before_len = c->parts.literal_len;
+	c->parts.literal_len = 0;
 	return (d);
 }
 
@@ -150,17 +131,17 @@ add_text(struct compiler *c, enum step_kind kind, uint16_t slot, const char *tex
 static void
 add_rule(struct compiler *c, struct rule r)
 {
-	struct rule *more = grow(c, c->rules, c->n_rules, &c->rules_room, sizeof *more);
+	struct rule *more = grow(c, c->parts.rules, c->parts.n_rules, &c->rules_room, sizeof *more);
 
 	if (more == NULL)
 		return;
-	c->rules = more;
+	c->parts.rules = more;
 	if (r.key != NULL) {
 		r.match.key_len = strlen(r.key);
 		r.match.key_end = r.key[r.match.key_len - 1];
 		r.key = keep(c, r.key, r.match.key_len);
 	}
-	c->rules[c->n_rules++] = r;
+	c->parts.rules[c->parts.n_rules++] = r;
 }
 
 /* What fills the slots of fixed meaning, as varnishncsa reads the log in client mode. */
@@ -216,11 +197,11 @@ add_value(struct compiler *c, enum slot slot, const char *missing)
 static void
 add_own_value(struct compiler *c, struct rule r, const char *missing)
 {
-	if (c->n_slots == FORMAT_SLOTS_MAX) {
+	if (c->parts.n_slots == FORMAT_SLOTS_MAX) {
 		fail(c, "the format has more than %d values", FORMAT_SLOTS_MAX - SLOT_FIRST_FREE);
 		return;
 	}
-	r.match.slot = c->n_slots++;
+	r.match.slot = c->parts.n_slots++;
 	add_rule(c, r);
 	add_text(c, STEP_VALUE, r.match.slot, missing);
 }
@@ -240,7 +221,7 @@ add_number_of_time(struct compiler *c, enum step_kind kind, uint8_t decimals)
 	struct draft *d = add_step(c, kind);
 
 	need(c, SLOT_TIME_START);
-	c->needs_times = true;
+	c->parts.needs_times = true;
 	if (kind == STEP_DURATION)
 		need(c, SLOT_TIME_END);
 	if (d != NULL)
@@ -362,7 +343,7 @@ add_extension(struct compiler *c, const char *name)
 	else if (strcmp(name, "Varnish:handling") == 0)
 		add_value(c, SLOT_HANDLING, "-");
 	else if (strcmp(name, "Varnish:side") == 0)
-		c->literal[c->literal_len++] = 'c';
+		c->parts.literal[c->parts.literal_len++] = 'c';
 	else if (strcmp(name, "Varnish:vxid") == 0)
 		(void)add_step(c, STEP_VXID);
 	else if (strncmp(name, "VCL_Log:", 8) == 0) {
@@ -428,12 +409,12 @@ compile_directive(struct compiler *c, const char *p)
 	case 'U': add_value(c, SLOT_PATH, "-"); break;
 	case 'r':
 		add_value(c, SLOT_METHOD, "-");
-		c->literal[c->literal_len++] = ' ';
+		c->parts.literal[c->parts.literal_len++] = ' ';
 		need(c, SLOT_HOST);
 		(void)add_step(c, STEP_HOST);
 		add_value(c, SLOT_PATH, "");
 		add_value(c, SLOT_QUERY, "");
-		c->literal[c->literal_len++] = ' ';
+		c->parts.literal[c->parts.literal_len++] = ' ';
 		add_value(c, SLOT_PROTOCOL, "HTTP/1.0");
 		break;
 	case 'u':
@@ -450,8 +431,8 @@ static void
 compile(struct compiler *c, const char *text)
 {
 	/* A request line's own two spaces take no more than its directive does. */
-	c->literal = malloc(strlen(text) + 1);
-	if (c->literal == NULL) {
+	c->parts.literal = malloc(strlen(text) + 1);
+	if (c->parts.literal == NULL) {
 		fail(c, "out of memory");
 		return;
 	}
@@ -459,157 +440,38 @@ compile(struct compiler *c, const char *text)
 	for (const char *p = text; !c->failed && *p != '\0'; p++) {
 		if (*p == '\\' && p[1] != '\0') {
 			p++;
-			c->literal[c->literal_len++] = *p == 't' ? '\t' : *p == 'n' ? '\n' : *p;
+			c->parts.literal[c->parts.literal_len++] = *p == 't' ? '\t' : *p == 'n' ? '\n' : *p;
 		} else if (*p == '%' && p[1] == 'l') {
 			p++;
-			c->literal[c->literal_len++] = '-';
+			c->parts.literal[c->parts.literal_len++] = '-';
 		} else if (*p == '%')
 			p = compile_directive(c, p + 1);
 		else
-			c->literal[c->literal_len++] = *p;
+			c->parts.literal[c->parts.literal_len++] = *p;
 	}
-	if (c->literal_len > STEP_BEFORE)
+	if (c->parts.literal_len > STEP_BEFORE)
 		flush_literal(c);
-	if (c->n_drafts == 0 && c->literal_len == 0)
+	if (c->parts.n_drafts == 0 && c->parts.literal_len == 0)
 		fail(c, "the format is empty");
-}
-
-/* Not one that has a match for any of its records. */
-static uint8_t
-parted_tag(const struct rule *rules, unsigned n)
-{
-	for (; n > 0; rules++, n--)
-		if (rules->match.group == SLT_ReqHeader && rules->match.key_len == 0)
-			return (SLT__Bogus);
-	return (SLT_ReqHeader);
-}
-
-/* Stable, so that the matches of a group are tried in the order of the table and the format. */
-static void
-order_by_group(struct rule *rules, unsigned n)
-{
-	for (unsigned i = 1; i < n; i++) {
-		struct rule r = rules[i];
-		unsigned j = i;
-
-		for (; j > 0 && rules[j - 1].match.group > r.match.group; j--)
-			rules[j] = rules[j - 1];
-		rules[j] = r;
-	}
-}
-
-/* As strncasecmp in the C locale: a letter and the other one of its case are the same. */
-static char *
-put_key(char *to, const struct rule *r)
-{
-	size_t len = r->match.key_len, room = format_key_room(len);
-	char *fold = to + room;
-
-	memset(to, 0, room);
-	memset(fold, 0xff, room);
-	for (size_t i = 0; i < len; i++) {
-		to[i] = r->key[i];
-		fold[i] = !r->exact && (unsigned char)((to[i] | 0x20) - 'a') <= 'z' - 'a' ? 0x20 : 0;
-	}
-	return (fold + room);
-}
-
-static char *
-put_text(char *to, const char *text, size_t len)
-{
-	memcpy(to, text, len);
-	to[len] = '\0';
-	return (to + len + 1);
-}
-
-/* A second has its format behind it, and cache lines of its own. */
-static char *
-put_second(char *to, const struct draft *d)
-{
-	struct second *second = (struct second *)to;
-
-	memset(second, 0, sizeof *second);
-	second->format = (char *)(second + 1);
-	return (put_text((char *)(second + 1), d->text, d->step.len));
-}
-
-static char *
-aligned(char *p, size_t to)
-{
-	return ((char *)(((uintptr_t)p + to - 1) / to * to));
-}
-
-static struct format *
-pack(struct compiler *c)
-{
-	size_t bytes = sizeof(struct format) + (c->n_rules + 2) * sizeof(struct match) + c->n_drafts * sizeof(struct step) +
-	    2 * KEY_UNIT + SLACK;
-	struct format *f;
-	struct step *s;
-	char *p;
-
-	for (unsigned i = 0; i < c->n_rules; i++)
-		bytes += 2 * format_key_room(c->rules[i].match.key_len);
-	for (unsigned i = 0; i < c->n_drafts; i++)
-		bytes += c->drafts[i].step.len + 1 + sizeof(struct second) + 64;
-	f = aligned_alloc(64, (bytes + 63) / 64 * 64);
-	if (f == NULL) {
-		fail(c, "out of memory");
-		return (NULL);
-	}
-	memset(f, 0, sizeof *f);
-	f->needs_times = c->needs_times;
-	f->n_slots = c->n_slots;
-	s = (struct step *)aligned((char *)&f->matches[c->n_rules + 2], 8);
-	p = aligned((char *)(s + c->n_drafts), KEY_UNIT);
-	f->parted = parted_tag(c->rules, c->n_rules);
-	for (unsigned i = 0; i < c->n_rules; i++) {
-		struct match *m = &c->rules[i].match;
-
-		f->of_group[m->group] = 1;
-		if (m->key_len > 0)
-			m->group = format_group(f, m->group, c->rules[i].key[0]);
-	}
-	order_by_group(c->rules, c->n_rules);
-	f->matches[0] = f->matches[c->n_rules + 1] = (struct match){ .group = SLT__Bogus };
-	for (unsigned i = c->n_rules; i > 0; i--) {
-		f->matches[i] = c->rules[i - 1].match;
-		f->matches[i].key = (uint16_t)((p - (char *)f) / KEY_UNIT);
-		f->of_group[f->matches[i].group] = i;
-		p = put_key(p, &c->rules[i - 1]);
-	}
-	f->steps = s;
-	for (unsigned i = 0; i < c->n_drafts; i++, s++) {
-		*s = c->drafts[i].step;
-		if (s->kind == STEP_STRFTIME)
-			p = aligned(p, 64);
-		s->text = (uint32_t)(p - (char *)f);
-		if (s->kind == STEP_STRFTIME)
-			p = put_second(p, &c->drafts[i]);
-		else if (c->drafts[i].text != NULL)
-			p = put_text(p, c->drafts[i].text, s->len);
-	}
-	f->steps_end = s;
-	memcpy(f->after, c->literal, c->literal_len);
-	f->after_len = c->literal_len;
-	return (f);
 }
 
 struct format *
 format_compile(const char *text, char *why, size_t why_size)
 {
-	struct compiler c = { .why = why, .why_size = why_size, .n_slots = SLOT_FIRST_FREE };
+	struct compiler c = { .why = why, .why_size = why_size, .parts.n_slots = SLOT_FIRST_FREE };
 	struct format *f;
 
 	compile(&c, text);
-	f = c.failed ? NULL : pack(&c);
-	for (unsigned i = 0; i < c.n_drafts; i++)
-		free(c.drafts[i].text);
-	for (unsigned i = 0; i < c.n_rules; i++)
-		free((char *)(uintptr_t)c.rules[i].key);
-	free(c.literal);
-	free(c.drafts);
-	free(c.rules);
+	f = c.failed ? NULL : pack(&c.parts);
+	if (f == NULL)
+		fail(&c, "out of memory");
+	for (unsigned i = 0; i < c.parts.n_drafts; i++)
+		free(c.parts.drafts[i].text);
+	for (unsigned i = 0; i < c.parts.n_rules; i++)
+		free((char *)(uintptr_t)c.parts.rules[i].key);
+	free(c.parts.literal);
+	free(c.parts.drafts);
+	free(c.parts.rules);
 	return (f);
 }
 

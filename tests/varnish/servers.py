@@ -187,8 +187,9 @@ class Varnish:
 
     def cli(self, *words, check=True):
         done = subprocess.run(["varnishadm", "-n", str(self.home / "work"), *words], capture_output=True, text=True, timeout=60)
-        if check and done.returncode != 0:
-            raise AssertionError(f"varnishadm {' '.join(words)}: {done.stdout}{done.stderr}")
+        # Ended by a signal, it has said nothing.
+        if done.returncode < 0 or check and done.returncode != 0:
+            raise AssertionError(f"varnishadm {' '.join(words)}: {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
     def load(self, name, vcl, check=True):

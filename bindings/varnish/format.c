@@ -459,11 +459,10 @@ struct format *
 format_compile(const char *text, char *why, size_t why_size)
 {
 	struct compiler c = { .why = why, .why_size = why_size, .parts.n_slots = SLOT_FIRST_FREE };
-	struct format *f;
+	struct format *f = NULL;
 
 	compile(&c, text);
-	f = c.failed ? NULL : pack(&c.parts);
-	if (f == NULL)
+	if (!c.failed && (f = pack(&c.parts)) == NULL)
 		fail(&c, "out of memory");
 	for (unsigned i = 0; i < c.parts.n_drafts; i++)
 		free(c.parts.drafts[i].text);

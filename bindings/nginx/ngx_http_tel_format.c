@@ -182,7 +182,7 @@ ngx_http_tel_format_compile(ngx_conf_t *cf, ngx_http_tel_format_t *format)
         op = ops.elts;
         op += ops.nelts - 1;
 
-        if (op->is_text && op->len <= NGX_HTTP_TEL_TEXT) {
+        if (op->is_text && op->len <= sizeof(format->ops.after)) {
             ngx_memcpy(format->ops.after, op->of.text, op->len);
             format->ops.after_len = op->len;
             ops.nelts--;

@@ -204,6 +204,12 @@ class Varnish:
         out = subprocess.run(["varnishstat", "-n", str(self.home / "work"), "-1", "-f", "TEL.*"], capture_output=True, text=True)
         return {line.split()[0]: int(line.split()[1]) for line in out.stdout.splitlines() if line.startswith("TEL.")}
 
+    def is_idle(self):
+        """No request is under way: each is in the log, whole."""
+        out = subprocess.run(["varnishstat", "-n", str(self.home / "work"), "-1", "-f", "MEMPOOL.req*.live"], capture_output=True, text=True)
+        live = [int(line.split()[1]) for line in out.stdout.splitlines() if line]
+        return live and sum(live) == 0
+
     def access_lines(self, group):
         """Of access logs, submitted and refused: up to a second late."""
         found = self.counters()
@@ -237,18 +243,16 @@ class Ncsa:
         command = ["varnishncsa", "-n", str(varnish.home / "work"), "-L", "20000", "-F", text]
         self.process = subprocess.Popen(command + (["-E"] if esi else []), stdout=self.out, stdin=subprocess.DEVNULL)
 
-    def lines(self, expected):
-        """All lines, when there are that many or nothing has come for two seconds."""
-        size, since = -1, time.monotonic()
-        while time.monotonic() - since < 2:
-            now = self.path.stat().st_size
-            if now != size:
-                size, since = now, time.monotonic()
-            elif self.path.read_bytes().count(b"\n") >= expected:
-                break
-            time.sleep(0.1)
+    def lines(self):
+        """A line for each request that the log has now. It sleeps when there is nothing more in the log to be read."""
+        sleeps = self.sleeps() + 1
+        wait_for(lambda: self.sleeps() > sleeps, "varnishncsa is at the log's end")
         self.stop()
         return self.path.read_bytes().split(b"\n")[:-1]
+
+    def sleeps(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE).group(1))
 
     def stop(self):
         self.process.terminate()

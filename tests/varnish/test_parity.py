@@ -108,7 +108,8 @@ class Parity(unittest.TestCase):
                 readers.append(servers.Ncsa(varnish, f"{i:02}|{text}|", esi))
             servers.wait_for(lambda: varnish.get("/ready") and all(r.path.stat().st_size > 0 for r in readers), "all varnishncsa read")
             traffic.run(varnish.port, COUNT)
-            theirs = [collections.Counter(reader.lines(COUNT)) for reader in readers]
+            servers.wait_for(varnish.is_idle, "no request is under way")
+            theirs = [collections.Counter(reader.lines()) for reader in readers]
             counters = varnish.counters()
         finally:
             for reader in readers:

@@ -137,8 +137,4 @@ format_second(const struct format *f, const struct step *s)
 	return ((struct second *)((uintptr_t)f + s->text));
 }
 
-/* NULL if the format cannot be had, with the reason in `why`. */
-struct format *format_compile(const char *text, char *why, size_t why_size);
-void format_free(struct format *);
-
 #endif

@@ -11,6 +11,7 @@
 #include "VSC_tel.h"
 #include "vcc_if.h"
 
+#include "compile.h"
 #include "format.h"
 #include "line.h"
 #include "producers.h"

@@ -9,6 +9,7 @@
 
 #include "cache/cache.h"
 
+#include "compile.h"
 #include "format.h"
 #include "line.h"
 #include "record.h"

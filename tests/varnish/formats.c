@@ -8,7 +8,7 @@
 
 #include "cache/cache.h"
 
-#include "format.h"
+#include "compile.h"
 
 #define NAME_50 "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
 

@@ -11,6 +11,7 @@
 #include "cache/cache.h"
 
 #include "bytes.h"
+#include "compile.h"
 #include "format.h"
 #include "pack.h"
 #include "second.h"

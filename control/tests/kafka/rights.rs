@@ -116,6 +116,10 @@ fn a_certificate_can_do_what_is_its_own_and_nothing_else() {
     }
     let clients = ["c8", "c83", "c8_x", "c8-2", "admin", "tel.clients"].map(|id| client(id, &[1], &[]));
     bring(&admin, &clients, &[edge("a", true)]);
+    // Rights are the controller's at once, and the broker's, which answers here and below, when it has heard of them.
+    for (principal, count) in [("User:CN=c8:1", 2), ("User:CN=c83:1", 2), ("User:CN=edge:a", 3)] {
+        await_rights(&admin, principal, count);
+    }
 
     const READ: &str = "read c";
     const TOPIC: &str = "refused TopicAuthorizationException";
@@ -155,6 +159,7 @@ fn a_certificate_can_do_what_is_its_own_and_nothing_else() {
     assert!(error.text.contains("needs Write on tel.acks"), "{error}");
 
     assert_eq!(bring(&admin, &[client("c83", &[], &[1])], &[]), (0, 2, 0));
+    await_rights(&admin, "User:CN=c83:1", 0);
     let table = [("read c83 logs.c83 c83:x".to_owned(), "refused"), ("read c8 logs.c8 c8:x".to_owned(), READ)];
     expect(broker, &table);
 }

@@ -99,7 +99,9 @@ class Visitors:
         return self.read(self.process.communicate(timeout=60)[0])
 
     def start(self, seconds):
-        wrk = ["taskset", "--cpu-list", str(self.processor), "wrk", "-t1", "-c20", f"-d{seconds}s", "--latency", "-s", str(HERE / "visitors.lua"), self.url]
+        # Whatever ends the bench ends it, too: a long run would go on for a day.
+        wrk = ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(self.processor),
+               "wrk", "-t1", "-c20", f"-d{seconds}s", "--latency", "-s", str(HERE / "visitors.lua"), self.url]
         return subprocess.Popen([*wrk, "--", str(self.requests), str(self.page), *self.hosts], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def read(self, said):

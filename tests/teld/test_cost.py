@@ -32,10 +32,11 @@ class Cost(unittest.TestCase):
         inputs = {"a": {"type": "fifo", "path": fifo}}
         # A broker that has just started takes its time, and lines wait for it in teld: how much of that there may be is
         # the configuration's word, and test_flood's matter. Here it is to be what a running broker needs.
-        with Teld(folder, inputs, clients=active + others, producer=LINGER) as first:
+        teld = Teld(folder, inputs, clients=active + others, producer=LINGER)
+        with teld:
             warm = self.write(fifo, active, 6)
-            first.wait_for_delivered(warm)
-        teld = self.enterContext(Teld(folder, inputs, clients=active + others, producer=LINGER))
+            teld.wait_for_delivered(warm)
+        self.enterContext(teld)
         seconds = 15
         before = time.process_time()
         written = self.write(fifo, active, seconds)

@@ -200,15 +200,18 @@ class Varnish:
         found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout.split()
         return int(found[0]) if found else 0
 
+    def statistics(self, which):
+        """varnishd's counters and gauges of such names, by name."""
+        out = subprocess.run(["varnishstat", "-n", str(self.home / "work"), "-1", "-f", which], capture_output=True, text=True)
+        return {line.split()[0]: int(line.split()[1]) for line in out.stdout.splitlines() if line}
+
     def counters(self):
-        out = subprocess.run(["varnishstat", "-n", str(self.home / "work"), "-1", "-f", "TEL.*"], capture_output=True, text=True)
-        return {line.split()[0]: int(line.split()[1]) for line in out.stdout.splitlines() if line.startswith("TEL.")}
+        return self.statistics("TEL.*")
 
     def is_idle(self):
         """No request is under way: each is in the log, whole."""
-        out = subprocess.run(["varnishstat", "-n", str(self.home / "work"), "-1", "-f", "MEMPOOL.req*.live"], capture_output=True, text=True)
-        live = [int(line.split()[1]) for line in out.stdout.splitlines() if line]
-        return live and sum(live) == 0
+        live = self.statistics("MEMPOOL.req*.live").values()
+        return len(live) > 0 and sum(live) == 0
 
     def access_lines(self, group):
         """Of access logs, submitted and refused: up to a second late."""

@@ -1,5 +1,6 @@
--- wrk's script: asks for each request of a file in its turn, of the virtual host that visitors.py has chosen, and counts.
--- Its arguments: the file (path, Referer and User-Agent, by tabs), the page of memory shared with visitors.py, the hosts' names.
+-- wrk's script: asks for each request of a hand in its turn, the hand and the virtual host being those that visitors.py has chosen, and
+-- counts. Its arguments: the file (the hand's number, path, Referer and User-Agent, by tabs), the page of memory shared with visitors.py,
+-- the hosts' names.
 local ffi = require("ffi")
 ffi.cdef [[
   int open(const char *path, int flags);
@@ -7,7 +8,7 @@ ffi.cdef [[
 ]]
 local READ_WRITE, SHARED, BYTES = 3, 1, 4096
 
-local page, requests
+local page, hands
 local turn = 0
 
 local function shared(path)
@@ -21,19 +22,22 @@ end
 
 function init(arguments)
   page = shared(arguments[2])
-  requests = {}
+  hands = {}
   for line in io.lines(arguments[1]) do
-    local path, referer, agent = line:match("^(.-)\t(.-)\t(.-)$")
+    local hand, path, referer, agent = line:match("^(%d+)\t(.-)\t(.-)\t(.-)$")
+    hand = tonumber(hand)
+    hands[hand] = hands[hand] or {}
     local of_hosts = {}
     for host = 3, #arguments do
       of_hosts[host - 3] = wrk.format("GET", path, { ["Host"] = arguments[host], ["Referer"] = referer, ["User-Agent"] = agent })
     end
-    requests[#requests + 1] = of_hosts
+    table.insert(hands[hand], of_hosts)
   end
 end
 
 function request()
   page[0] = page[0] + 1
+  local requests = hands[tonumber(page[2])]
   turn = turn % #requests + 1
   return requests[turn][tonumber(page[1])]
 end

@@ -1,11 +1,15 @@
 """The visitors of a host: wrk with 20 connections, which asks for what it is given in turn, and says at any time how often it
 has asked.
 
+What is asked for is dealt into hands that are alike, as cards are by their value: windows of one hand each are as short as the machine
+changes, and have the same requests.
+
 A long run's connections stay: in new ones the kernel finds its buffers' sizes anew, and an answer of 1 MiB then differs by 10 % of the
 CPU from one run to the next.
 """
 
 import mmap
+import random
 import re
 import signal
 import struct
@@ -18,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 LINES = HERE.parents[1] / "src/bin/teld/demo/access.log"
 LINE = re.compile(r'\S+ \S+ \S+ \[[^]]*\] "[A-Z]+ (\S+) HTTP/[\d.]+" \d{3} (\d+|-) "(.*)" "(.*)"$')
 REFERER = "https://www.example.com/some/page.html"
+CONNECTIONS = 20
+HAND = 100  # requests, at least: with fewer, what one of 1 MiB takes more is that of many
 PART = 1 << 20  # bytes: what is longer is asked for in parts, as players do
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
@@ -51,17 +57,32 @@ def answered(said):
     return int(re.search(r"(\d+) requests in", said).group(1))
 
 
+def dealt(requests):
+    """Hands of the requests, of which each has as many large answers and small ones as the others, in an order of its own."""
+    hands = max(1, len(requests) // HAND)
+    by_size = sorted(requests)
+    draw = random.Random(3)
+    return [draw.sample(hand, len(hand)) for hand in (by_size[n::hands] for n in range(hands))]
+
+
 class Visitors:
     def __init__(self, url, requests, hosts, processor, folder):
         """`hosts` are the virtual hosts' names, of which one is asked at a time; wrk runs on the processor."""
         self.url, self.hosts, self.processor = url, hosts, processor
-        self.turn = len(requests)
+        self.hands = dealt(requests)
         self.requests, self.page = folder / "requests", folder / "page"
-        self.requests.write_text("".join(f"{path}\t{referer}\t{agent}\n" for _, path, referer, agent in requests))
+        self.requests.write_text("".join(f"{n}\t{path}\t{referer}\t{agent}\n" for n, hand in enumerate(self.hands) for _, path, referer, agent in hand))
         self.page.write_bytes(bytes(mmap.PAGESIZE))
         with open(self.page, "r+b") as file:
             self.memory = mmap.mmap(file.fileno(), mmap.PAGESIZE)
         self.process = None
+        self.turn = len(self.hands[0])
+
+    def deal(self, turn):
+        """The next hand, of which all requests are from now on."""
+        n = turn % len(self.hands)
+        struct.pack_into("=Q", self.memory, 16, n)
+        self.turn = len(self.hands[n])
 
     def choose(self, host):
         """The host of every request from now on."""
@@ -83,11 +104,17 @@ class Visitors:
                 self.read(self.process.communicate()[0])
             time.sleep(0.01)
 
-    def pass_by(self, seconds):
-        """Waits so long, and until the requests of this time are all those of the list, once or several times."""
+    def settle(self):
+        """Waits until what was asked for up to now is answered, and every connection has asked anew."""
+        self.await_asked(self.asked() + 2 * CONNECTIONS)
+
+    def pass_by(self, seconds, requests):
+        """Waits so long, for as many requests at the least, and until they are all those of the hand, once or several times."""
         began = self.asked()
         time.sleep(seconds)
-        end = began + self.turn * -(-(self.asked() - began) // self.turn)
+        self.await_asked(began + self.turn * -(-max(requests, self.asked() - began) // self.turn))
+
+    def await_asked(self, end):
         while self.asked() < end:
             if self.process.poll() is not None:
                 self.read(self.process.communicate()[0])
@@ -101,7 +128,7 @@ class Visitors:
     def start(self, seconds):
         # Whatever ends the bench ends it, too: a long run would go on for a day.
         wrk = ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(self.processor),
-               "wrk", "-t1", "-c20", f"-d{seconds}s", "--latency", "-s", str(HERE / "visitors.lua"), self.url]
+               "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(HERE / "visitors.lua"), self.url]
         return subprocess.Popen([*wrk, "--", str(self.requests), str(self.page), *self.hosts], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def read(self, said):

@@ -280,8 +280,11 @@ impl Shard {
         }
         // Acquire: the consumer is done with the cells it gave back with this head.
         let head = self.head.0.load(Ordering::Acquire);
-        // Release: what makes the head good to know goes with it.
-        self.known_head.store(head, Ordering::Release);
+        // What is known already is left alone: the cache line is other threads' as well.
+        if self.known_head.load(Ordering::Relaxed) != head {
+            // Release: what makes the head good to know goes with it.
+            self.known_head.store(head, Ordering::Release);
+        }
         let used = distance(position_of(head), tail.position()) as usize;
         if used + cells > self.marks.len() {
             // An old tail beside a new head gives a distance beyond the ring.

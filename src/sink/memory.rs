@@ -23,6 +23,8 @@ pub struct Desk {
     pub failing: Vec<String>,
     /// Number of batches taken.
     pub batches: usize,
+    /// How often the worker has asked for those that have ended.
+    pub polls: usize,
     /// What each turn of a topic had.
     pub turns: HashMap<(String, u32), Turn>,
 }
@@ -67,6 +69,7 @@ impl Sink for MemorySink {
 
     fn poll(&mut self, ended: &mut Vec<Ended>) {
         let mut desk = self.0.lock().unwrap();
+        desk.polls += 1;
         for batch in std::mem::take(&mut desk.held) {
             if desk.stuck.iter().any(|topic| **topic == *batch.topic) {
                 desk.held.push(batch);

@@ -193,6 +193,27 @@ fn while_nothing_can_be_sent_the_queue_fills_and_nothing_taken_is_lost() {
 }
 
 #[test]
+fn while_nothing_makes_room_a_full_queue_is_looked_at_ever_more_seldom() {
+    let config = r#", "queue.bytes": 200000, "queue.max_line_bytes": 1000, "batches.bytes": 200000"#;
+    let bench = Bench::new(config, r#"{"id": "c1"}"#);
+    bench.desk.lock().unwrap().busy = true;
+    let line = format!("c1 {}", "x".repeat(200));
+    eventually("batches and queue are full", || {
+        let found = bench.ledger().in_flight;
+        while bench.submit(&line).is_ok() {}
+        found > 0 && bench.ledger().in_flight == found
+    });
+    let polls = || bench.desk.lock().unwrap().polls;
+    let before = polls();
+    std::thread::sleep(Duration::from_secs(1));
+    let found = polls() - before;
+    assert!(found <= 100, "{found} looks in a second");
+    bench.desk.lock().unwrap().busy = false;
+    bench.flush();
+    assert_eq!(bench.residual(), 0);
+}
+
+#[test]
 fn a_stuck_client_pins_its_own_share_and_the_others_flow() {
     let config =
         r#", "queue.bytes": 500000, "queue.max_line_bytes": 1000, "batches.bytes": 500000, "kafka": {"linger.ms": 10}"#;

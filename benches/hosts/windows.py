@@ -2,6 +2,9 @@
 
 A server that has just started is like no other that has: what is compared runs side by side, and each window is set
 against the windows without a log on both its sides, so that what changes slowly is the same for all.
+
+Where other machines share the hardware, neighbours of 20 ms differ by as much as those of 0.7 s do: by 5 to 8 %, with nothing logged. So, the
+shorter windows are, the more of them there are, and the better the median is known.
 """
 
 import contextlib
@@ -11,6 +14,8 @@ import re
 import statistics
 import subprocess
 from pathlib import Path
+
+LENGTH = 0.03  # seconds
 
 # libtel's threads and its engine's: the rest of a host's threads are the requests'.
 LIBRARY = re.compile(r"tel|rdk")

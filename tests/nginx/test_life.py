@@ -96,6 +96,10 @@ def anonymous_kb(pid):
     return int(re.search(r"RssAnon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
 
 
+def is_asleep(pid):
+    return re.search(r"State:\s+S", pathlib.Path(f"/proc/{pid}/status").read_text()) is not None
+
+
 def connections(pid, port):
     """TCP connections of the process to a port of this machine."""
     inodes = {os.readlink(entry) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
@@ -131,6 +135,8 @@ class Life(unittest.TestCase):
                     wait_for("new workers", lambda: len([p for p in nginx.worker_pids() if p not in before]) >= 3)
                     if number % 10 == 9:
                         wait_for("old workers end", lambda: not before & set(nginx.worker_pids()))
+                        # It closes a worker's channel when it has waited for it, then waits for signals.
+                        wait_for("the master sleeps", lambda: is_asleep(master))
                         seen.append((descriptors(master), threads(master), resident_kb(master)))
                         pids = [p for p in nginx.worker_pids() if threads(p) > 1]
                         wait_for("two workers", lambda: len([p for p in nginx.worker_pids() if threads(p) > 1]) == 2)

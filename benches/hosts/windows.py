@@ -13,6 +13,7 @@ import random
 import re
 import statistics
 import subprocess
+import time
 from pathlib import Path
 
 LENGTH = 0.03  # seconds
@@ -136,3 +137,25 @@ def shuffled(cases):
     draw = random.Random(7)
     while True:
         yield draw.sample(cases, len(cases))
+
+
+def mean(one, other):
+    return (one + other) / 2
+
+
+def rounds(cases, window, end, begins=lambda turn: None, between=mean):
+    """
+    Of each case, each round's window, and that of nothing: what is `between` those before and after it.
+
+    `window(case)` measures one, "nothing" too; `begins(turn)` comes before each round's first, and no round after `end`, a monotonic time.
+    """
+    found = {case: [] for case in cases}
+    for turn, order in enumerate(shuffled(cases)):
+        begins(turn)
+        before = window("nothing")
+        for case in order:
+            of_case, after = window(case), window("nothing")
+            found[case].append((of_case, between(before, after)))
+            before = after
+        if time.monotonic() > end:
+            return found

@@ -11,6 +11,8 @@ pub struct Orders {
     pub flush: u64,
     /// The last flush done.
     pub flushed: u64,
+    /// Somebody still waits for a flush.
+    pub flush_awaited: bool,
     /// Close, by this deadline if there is one.
     pub close: Option<Option<Instant>>,
 }
@@ -30,6 +32,8 @@ enum Closed {
 struct State {
     flush: u64,
     flushed: u64,
+    /// How many calls wait for a flush.
+    awaiting: usize,
     close: Option<Option<Instant>>,
     closed: Option<Closed>,
     trouble: String,
@@ -86,13 +90,16 @@ impl Control {
         let number = {
             let mut state = self.state();
             state.flush += 1;
+            state.awaiting += 1;
             state.flush
         };
         self.wake();
-        if !self.wait(deadline, |state| state.flushed >= number || state.closed.is_some()) {
+        let in_time = self.wait(deadline, |state| state.flushed >= number || state.closed.is_some());
+        let mut state = self.state();
+        state.awaiting -= 1;
+        if !in_time {
             return Err(tel_error::TEL_ERR_TIMEOUT);
         }
-        let state = self.state();
         match state.closed {
             _ if state.flushed >= number => Ok(()),
             Some(Closed::Complete) => Ok(()),
@@ -132,7 +139,7 @@ impl Control {
     /// What is asked for now.
     pub fn orders(&self) -> Orders {
         let state = self.state();
-        Orders { flush: state.flush, flushed: state.flushed, close: state.close }
+        Orders { flush: state.flush, flushed: state.flushed, flush_awaited: state.awaiting > 0, close: state.close }
     }
 
     /// Every flush up to `number` is done.

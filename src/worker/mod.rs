@@ -164,7 +164,7 @@ impl Worker {
         } else if taken < self.busy_bytes / 4 {
             self.sleep = (self.sleep * 2).min(IDLE);
         }
-        !self.flushes.is_empty()
+        orders.flush_awaited && !self.flushes.is_empty()
     }
 
     /// Takes what the threads have submitted up to now, or up to the last look if that was not all taken yet.
@@ -261,7 +261,7 @@ impl Worker {
         let in_time = || deadline.is_none_or(|deadline| Instant::now() < deadline);
         let mut complete = false;
         while in_time() && !complete {
-            let orders = Orders { flush: u64::MAX, flushed: 0, close: None };
+            let orders = Orders { flush: u64::MAX, flushed: 0, flush_awaited: false, close: None };
             self.turn(&orders);
             complete = self.consumer.unfinished() == 0 && self.books.ledger.in_flight == 0;
             if !complete {

@@ -57,6 +57,14 @@ impl Bench {
         self.shared.control.flush(Some(Duration::from_secs(20))).unwrap();
     }
 
+    /// How often the worker has asked the sink what has ended.
+    fn looks_in_a_second(&self) -> usize {
+        let polls = || self.desk.lock().unwrap().polls;
+        let before = polls();
+        std::thread::sleep(Duration::from_secs(1));
+        polls() - before
+    }
+
     fn delivered(&self, topic: &str) -> Vec<String> {
         let desk = self.desk.lock().unwrap();
         let lines = desk.delivered.iter().filter(|(to, _)| to == topic);
@@ -203,14 +211,25 @@ fn while_nothing_makes_room_a_full_queue_is_looked_at_ever_more_seldom() {
         while bench.submit(&line).is_ok() {}
         found > 0 && bench.ledger().in_flight == found
     });
-    let polls = || bench.desk.lock().unwrap().polls;
-    let before = polls();
-    std::thread::sleep(Duration::from_secs(1));
-    let found = polls() - before;
+    let found = bench.looks_in_a_second();
     assert!(found <= 100, "{found} looks in a second");
     bench.desk.lock().unwrap().busy = false;
     bench.flush();
     assert_eq!(bench.residual(), 0);
+}
+
+#[test]
+fn a_flush_that_has_timed_out_keeps_the_worker_awake_no_longer() {
+    let bench = Bench::new("", r#"{"id": "c1"}"#);
+    bench.desk.lock().unwrap().stuck = vec!["c1".into()];
+    bench.submit("c1 a line").unwrap();
+    let timeout = bench.shared.control.flush(Some(Duration::from_millis(200))).unwrap_err();
+    assert_eq!(timeout, crate::error::tel_error::TEL_ERR_TIMEOUT);
+    let found = bench.looks_in_a_second();
+    assert!(found <= 100, "{found} looks in a second");
+    bench.desk.lock().unwrap().stuck.clear();
+    bench.flush();
+    assert_eq!(bench.delivered("c1"), ["a line"]);
 }
 
 #[test]

@@ -16,10 +16,14 @@ import multiprocessing
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from .producer import Producer
+
+class Producer(Protocol):
+    """What is to be known of one here."""
+
+    def _close_at_exit(self) -> None: ...
+
 
 _all: "weakref.WeakSet[Producer]" = weakref.WeakSet()
 _with_callable: "weakref.WeakSet[Producer]" = weakref.WeakSet()
@@ -27,7 +31,7 @@ _with_callable: "weakref.WeakSet[Producer]" = weakref.WeakSet()
 _registered_in = 0
 
 
-def watch(producer: "Producer", has_callable: bool) -> None:
+def watch(producer: Producer, has_callable: bool) -> None:
     global _registered_in
     _all.add(producer)
     if has_callable:

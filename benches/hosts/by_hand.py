@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent / "vmod_by_hand"
+TOOLS = "pkg-config", "cc"
 
 
 def of_varnish(*what):

@@ -1,4 +1,4 @@
-"""The peer of tel.access_log: a small VMOD that writes the same line with snprintf."""
+"""The peers of tel.access_log: a small VMOD that writes the same line with snprintf, or the least of one."""
 
 import subprocess
 import sys

@@ -46,11 +46,29 @@ write_line(VRT_CTX, void *priv)
 	__asm__ volatile ("" :: "r"(line) : "memory");
 }
 
-static const struct vmod_priv_methods methods[1] = {{
+static const struct vmod_priv_methods log_methods[1] = {{
 	.magic = VMOD_PRIV_METHODS_MAGIC,
-	.type = "by_hand",
+	.type = "by_hand_log",
 	.fini = write_line,
 }};
+
+VCL_VOID
+vmod_log(VRT_CTX, struct vmod_priv *task, VCL_STRING client)
+{
+	struct pending *p = WS_Alloc(ctx->ws, sizeof *p);
+
+	if (p == NULL)
+		return;
+	p->client = client;
+	p->remote = SES_Get_String_Attr(ctx->sp, SA_CLIENT_IP);
+	p->host = header(ctx->http_req, H_Host, "localhost");
+	p->referer = header(ctx->http_req, H_Referer, "-");
+	p->agent = header(ctx->http_req, H_User_Agent, "-");
+	task->priv = p;
+	task->methods = log_methods;
+}
+
+enum value { CLIENT, REMOTE, START, METHOD, HOST, URL, PROTOCOL, STATUS, REFERER, AGENT, VALUES };
 
 struct text {
 	const char *b;
@@ -73,16 +91,19 @@ take_word(struct text *t, const char *b, const char *e)
 	take(t, b, end);
 }
 
-/* In the case that the bench's visitors write them in: comparisons that need no call. */
+/*
+ * In the case that the bench's visitors write them in: comparisons that need no call. They may go beyond a short header, as other
+ * records are behind it.
+ */
 static void
-take_header(struct text *referer, struct text *agent, struct text *host, const char *b, const char *e)
+take_header(struct text values[VALUES], const char *b, const char *e)
 {
 	if (memcmp(b, "Referer:", 8) == 0)
-		take(referer, b + 9, e);
+		take(&values[REFERER], b + 9, e);
 	else if (memcmp(b, "User-Agent:", 11) == 0)
-		take(agent, b + 12, e);
+		take(&values[AGENT], b + 12, e);
 	else if (memcmp(b, "Host:", 5) == 0)
-		take(host, b + 6, e);
+		take(&values[HOST], b + 6, e);
 }
 
 /* One way through the records, and a copy of each value, the time as the log has it. */
@@ -90,32 +111,31 @@ static void v_matchproto_(vmod_priv_fini_f)
 copy_line(VRT_CTX, void *priv)
 {
 	const struct vsl_log *log = ctx->req->vsl;
-	enum { CLIENT, REMOTE, START, METHOD, HOST, URL, PROTOCOL, STATUS, REFERER, AGENT, TEXTS };
-	struct text texts[TEXTS] = { [CLIENT] = { priv, strlen(priv) } };
+	struct text values[VALUES] = { [CLIENT] = { priv, strlen(priv) } };
 	char line[1024], *p = line;
 
 	for (const uint32_t *record = log->wlb; record < log->wlp; record = VSL_NEXT(record)) {
 		const char *b = VSL_CDATA(record), *e = b + VSL_LEN(record) - 1;
 
 		switch ((int)VSL_TAG(record)) {
-		case SLT_ReqStart: take_word(&texts[REMOTE], b, e); break;
-		case SLT_ReqMethod: take(&texts[METHOD], b, e); break;
-		case SLT_ReqURL: take(&texts[URL], b, e); break;
-		case SLT_ReqProtocol: take(&texts[PROTOCOL], b, e); break;
-		case SLT_RespStatus: take(&texts[STATUS], b, e); break;
-		case SLT_ReqHeader: take_header(&texts[REFERER], &texts[AGENT], &texts[HOST], b, e); break;
+		case SLT_ReqStart: take_word(&values[REMOTE], b, e); break;
+		case SLT_ReqMethod: take(&values[METHOD], b, e); break;
+		case SLT_ReqURL: take(&values[URL], b, e); break;
+		case SLT_ReqProtocol: take(&values[PROTOCOL], b, e); break;
+		case SLT_RespStatus: take(&values[STATUS], b, e); break;
+		case SLT_ReqHeader: take_header(values, b, e); break;
 		case SLT_Timestamp:
 			if (memcmp(b, "Start: ", 7) == 0)
-				take(&texts[START], b + 7, b + 24);
+				take(&values[START], b + 7, b + 24);
 			break;
 		default: break;
 		}
 	}
-	for (int i = 0; i < TEXTS; i++) {
-		if (texts[i].b == NULL || texts[i].len >= (size_t)(line + sizeof line - p))
+	for (int i = 0; i < VALUES; i++) {
+		if (values[i].b == NULL || values[i].len >= (size_t)(line + sizeof line - p))
 			continue;
-		memcpy(p, texts[i].b, texts[i].len);
-		p += texts[i].len;
+		memcpy(p, values[i].b, values[i].len);
+		p += values[i].len;
 		*p++ = ' ';
 	}
 	__asm__ volatile ("" :: "r"(line) : "memory");
@@ -132,20 +152,4 @@ vmod_least(VRT_CTX, struct vmod_priv *task, VCL_STRING client)
 {
 	task->priv = TRUST_ME(client);
 	task->methods = least_methods;
-}
-
-VCL_VOID
-vmod_log(VRT_CTX, struct vmod_priv *task, VCL_STRING client)
-{
-	struct pending *p = WS_Alloc(ctx->ws, sizeof *p);
-
-	if (p == NULL)
-		return;
-	p->client = client;
-	p->remote = SES_Get_String_Attr(ctx->sp, SA_CLIENT_IP);
-	p->host = header(ctx->http_req, H_Host, "localhost");
-	p->referer = header(ctx->http_req, H_Referer, "-");
-	p->agent = header(ctx->http_req, H_User_Agent, "-");
-	task->priv = p;
-	task->methods = methods;
 }
